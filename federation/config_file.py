@@ -1,0 +1,47 @@
+"""Reading TOML configuration into pydantic models with errors that name file, field and value."""
+
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from federation.errors import ConfigError, FedprintError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_config(path: Path, model: type[Model]) -> Model:
+    """Return the configuration in a TOML file.
+
+    Args:
+        path: The file.
+        model: What it must hold.
+
+    Raises:
+        ConfigError: If the file is missing, no TOML, or breaks a rule of the model.
+    """
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"configuration {path} cannot be read: {error.strerror}", remedy="check the path"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}", remedy="correct that line") from error
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{path}: {describe(error)}",
+            remedy="correct the file; `fedprint init simulation` writes a commented example",
+        ) from error
+    except FedprintError as error:
+        raise ConfigError(f"{path}: {error.problem}", remedy=error.remedy) from error
+
+
+def describe(error: ValidationError) -> str:
+    """Return every complaint of a validation as ``field: complaint``, separated by semicolons."""
+    return "; ".join(
+        f"{'.'.join(map(str, complaint['loc'])) or 'file'}: {complaint['msg']}" for complaint in error.errors()
+    )

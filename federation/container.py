@@ -1,0 +1,104 @@
+"""Canonical JSON header plus arrays in one safetensors file, with exactly one valid encoding.
+
+Reading encodes again and compares: a change of any byte, even in padding or key order, is noticed.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from federation.canonical import canonical_json
+from federation.errors import FingerprintError, StoreError
+
+MAX_BYTES = 512 * 2**20
+_KEY = "fedprint"
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def pack(header: Mapping[str, Any], arrays: Arrays) -> bytes:
+    """Return header and arrays as one safetensors file.
+
+    Args:
+        header: Anything canonical JSON can hold.
+        arrays: Name → array; stored little-endian and contiguous.
+    """
+    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return save(plain, {_KEY: canonical_json(dict(header)).decode()})
+
+
+def unpack(data: bytes, what: str) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Read what ``pack`` wrote.
+
+    Args:
+        data: The whole file.
+        what: What it should be, for the message of the error.
+
+    Raises:
+        FingerprintError: If the bytes are truncated, altered, too large or something else.
+    """
+    if len(data) > MAX_BYTES:
+        raise FingerprintError(f"{what}: {len(data)} bytes are more than the allowed {MAX_BYTES}")
+    try:
+        arrays = load(data)
+        header = json.loads(_metadata(data)[_KEY])
+        if pack(header, arrays) != data:
+            raise ValueError("another encoding of the same content")
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise FingerprintError(
+            f"{what}: {len(data)} bytes are not what fedprint wrote ({type(error).__name__})",
+            remedy="the file is truncated, damaged or altered: fetch or make it again",
+        ) from error
+    return header, arrays
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put a file in place as a whole or not at all, and make it durable.
+
+    Raises:
+        StoreError: If the disk is full or the folder cannot be written; what was there before remains.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise StoreError(
+            f"{path} cannot be written: {error.strerror or error}",
+            remedy="free disk space or choose another folder; nothing was changed",
+        ) from error
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        StoreError: If it does not exist or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"{what} {path} cannot be read: {error.strerror}", remedy="check the path and its permissions"
+        ) from error
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    length = int.from_bytes(data[:8], "little")
+    metadata: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+    return metadata

@@ -1,0 +1,9 @@
+"""Directed distances between tasks, by name: rows are sources, columns are targets, lower is better.
+
+``get("js").matrix(sources, targets)`` compares sketches, or fingerprints that carry them, all pairs at once.
+"""
+
+from federation.distances.base import Comparable, Distance
+from federation.distances.registry import get, markdown_table, names
+
+__all__ = ["Comparable", "Distance", "get", "markdown_table", "names"]

@@ -1,0 +1,58 @@
+"""What every distance between tasks declares and does."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from federation.fingerprint import Fingerprint
+from federation.sketches import Sketch
+
+Comparable: TypeAlias = Sketch | Fingerprint
+Matrix: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance(ABC):
+    """A directed distance from source tasks to target tasks; lower means more transfer expected.
+
+    Args:
+        name: What people type.
+        formula: Definition in one line, for one feature unless it says otherwise.
+        origin: Paper or method it follows.
+        needs: Kind of sketch it compares.
+        symmetric: Whether D(a→b) = D(b→a).
+        zero_self: Whether D(T→T) = 0 for every task T.
+        non_negative: Whether D ≥ 0.
+        noise: What it does when sketches carry noise.
+        direction: What rows and columns of the matrix mean.
+    """
+
+    name: str
+    formula: str
+    origin: str
+    needs: str
+    symmetric: bool
+    zero_self: bool
+    non_negative: bool
+    noise: str
+    direction: str = "source→target"
+
+    @abstractmethod
+    def matrix(self, sources: Sequence[Comparable], targets: Sequence[Comparable]) -> Matrix:
+        """Return the distance of every source to every target.
+
+        Args:
+            sources: Sketches of the kind that ``needs`` names, or fingerprints that carry one.
+            targets: Likewise, of the same space.
+
+        Returns:
+            float64 [n_sources, n_targets], finite.
+
+        Raises:
+            FingerprintError: If a sketch is missing, of another kind, or holds no images.
+            SpaceMismatchError: If the sketches are not all of one space.
+        """

@@ -1,0 +1,177 @@
+"""Distances that compare frequencies bin by bin through logarithms (natural, so in nats)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from federation.distances.base import Matrix
+from federation.distances.histogram import BilinearDistance, PairwiseDistance
+from federation.distances.stack import HistogramStack
+
+Weighting = Literal["uniform", "target", "source"]
+
+CLIP = 1e-4
+_TINY = 1e-300  # stands for an empty bin inside a logarithm: x·log(x) is then 0 to every digit
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinnedKld(BilinearDistance):
+    """Binned Kullback–Leibler divergence of Godau et al., arXiv 2412.08763 (bKLD).
+
+    D(s→t) = Σ_f w_f KL(h_t[f] ‖ softmax_bins(h_s[f])) / Σ_f w_f. The softmax is taken over the frequencies
+    themselves, all of which lie in [0, 1], so with Z(s) = Σ_bins exp(h_s) each feature contributes
+    −H(h_t) − ⟨h_t, h_s⟩ + log Z(s): an inner product plus one term of each side.
+
+    Args:
+        weighting: Where feature weights come from: all equal, the softmax over features of the target's
+            means, or the magnitudes of the source's means (equal to the published weights wherever
+            features are non-negative; signed means would give negative weights). A source whose means are
+            all zero weighs features equally.
+        n_bins: Finer histograms are merged to this many bins where that is exact; others are used as they
+            are.
+    """
+
+    weighting: Weighting
+    n_bins: int
+
+    def _fill(self, values: Matrix, sources: HistogramStack, targets: HistogramStack) -> None:
+        super()._fill(values, sources.coarsened_to(self.n_bins), targets.coarsened_to(self.n_bins))
+
+    def _weights(self, sources: HistogramStack, targets: HistogramStack) -> tuple[Matrix, Matrix]:
+        uniform = super()._weights(sources, targets)
+        if self.weighting == "target":
+            return uniform[0], _softmax(targets.means())
+        if self.weighting == "source":
+            return _shares(np.abs(sources.means())), np.ones_like(uniform[1])
+        return uniform
+
+    def _source_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
+        return h, np.log(np.exp(h).sum(axis=2))
+
+    def _target_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
+        return -h, _x_log_x(h)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClippedKld(BilinearDistance):
+    """KL(target ‖ source) of frequencies that are clipped at 1/10,000 from below and renormalised.
+
+    The published clipped variant (suffix ``-C`` of arXiv 2412.08763) leaves out the renormalisation; its
+    rows then sum to more than one, and D can be negative.
+    """
+
+    def _source_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
+        return np.log(_clipped(h)), np.zeros(h.shape[:2])
+
+    def _target_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
+        p = _clipped(h)
+        return -p, _x_log_x(p)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JensenShannon(PairwiseDistance):
+    """Jensen–Shannon divergence (Lin 1991), at most log 2, mean over features.
+
+    It is ½ g(h_s) + ½ g(h_t) − g(½ h_s + ½ h_t) where g(x) = Σ x log x.
+    """
+
+    def _curves(self, h: Matrix) -> Matrix:
+        return np.maximum(h, _TINY) / 2
+
+    def _compare(self, left: Matrix, right: Matrix) -> Matrix:
+        values: Matrix = (_x_log_x(2 * left)[:, None] + _x_log_x(2 * right)) / 2
+        mixed, logarithms = np.empty_like(right), np.empty_like(right)
+        for row, total in zip(left, values, strict=True):
+            np.add(right, row, out=mixed)
+            np.log(mixed, out=logarithms)
+            total -= np.einsum("tk,tk->t", mixed, logarithms)
+        return values
+
+
+def _x_log_x(x: Matrix) -> Matrix:
+    """Σ x·log x over the last axis; cells that are empty, or that noise made negative, add nothing."""
+    positive = np.maximum(x, _TINY)
+    logarithms = np.log(positive)
+    logarithms *= positive
+    return np.asarray(logarithms.sum(axis=-1))
+
+
+def _clipped(h: Matrix) -> Matrix:
+    clipped: Matrix = np.maximum(h, CLIP)
+    clipped /= clipped.sum(axis=2, keepdims=True)
+    return clipped
+
+
+def _softmax(x: Matrix) -> Matrix:
+    return _shares(np.exp(x - x.max(axis=1, keepdims=True)))
+
+
+def _shares(x: Matrix) -> Matrix:
+    """Divide rows by their sums; a row of zeros becomes equal shares."""
+    x = np.where(x.any(axis=1, keepdims=True), x, 1.0)
+    return np.asarray(x / x.sum(axis=1, keepdims=True))
+
+
+_BKLD_NOISE = (
+    "source noise enters almost linearly; target noise shifts a whole column and tilts it through ⟨h_t, h_s⟩"
+)
+_BKLD = "KL(h_t ‖ softmax_bins(h_s)) = −H(h_t) − ⟨h_t, h_s⟩ + log Σ_bins exp(h_s)"
+_GODAU = "Godau et al., arXiv 2412.08763"
+
+BKLD_SMALL = BinnedKld(
+    name="bkld-small",
+    formula=f"{_BKLD}; 100 bins, feature weights softmax(target means)",
+    origin=f"{_GODAU}, KLD-PP:NS-W:TS-100-BINS",
+    symmetric=False,
+    zero_self=False,
+    non_negative=True,
+    ordered_bins=False,
+    noise=_BKLD_NOISE + "; target means are a further noisy input",
+    weighting="target",
+    n_bins=100,
+)
+BKLD_LARGE = BinnedKld(
+    name="bkld-large",
+    formula=f"{_BKLD}; 1,000 bins, equal feature weights",
+    origin=f"{_GODAU}, KLD-PP:NS-1000-BINS",
+    symmetric=False,
+    zero_self=False,
+    non_negative=True,
+    ordered_bins=False,
+    noise=_BKLD_NOISE,
+    weighting="uniform",
+    n_bins=1000,
+)
+BKLD_LARGE_SOURCE = BinnedKld(
+    name="bkld-large-source",
+    formula=f"{_BKLD}; 1,000 bins, feature weights |source means|",
+    origin=f"{_GODAU} version 1, KLD-PP:NS-W:SN-1000-BINS",
+    symmetric=False,
+    zero_self=False,
+    non_negative=True,
+    ordered_bins=False,
+    noise=_BKLD_NOISE + "; source means are a further noisy input",
+    weighting="source",
+    n_bins=1000,
+)
+JS = JensenShannon(
+    name="js",
+    formula="½ KL(h_s ‖ m) + ½ KL(h_t ‖ m) with m = (h_s + h_t)/2; mean over features, at most log 2",
+    origin="Lin 1991",
+    symmetric=True,
+    zero_self=True,
+    non_negative=True,
+    ordered_bins=False,
+    noise="biased upwards, most where bins are many; cells that noise made negative count as empty",
+)
+KLD_CLIPPED = ClippedKld(
+    name="kld-clipped",
+    formula="KL(p_t ‖ p_s) with p = h clipped at 1/10,000 from below and renormalised; mean over features",
+    origin=f"{_GODAU}, KLD-PP:NN-C, there without renormalising",
+    symmetric=False,
+    zero_self=True,
+    non_negative=True,
+    ordered_bins=False,
+    noise="biased: noise in bins near the clip level is amplified by the logarithm",
+)

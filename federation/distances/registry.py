@@ -1,0 +1,48 @@
+"""Every distance by name."""
+
+from federation.distances.base import Distance
+from federation.distances.divergence import BKLD_LARGE, BKLD_LARGE_SOURCE, BKLD_SMALL, JS, KLD_CLIPPED
+from federation.distances.squared import L2
+from federation.distances.transport import CRAMER, EMD
+from federation.errors import UnknownNameError
+
+_ENTRIES: tuple[Distance, ...] = (
+    BKLD_SMALL,
+    BKLD_LARGE,
+    BKLD_LARGE_SOURCE,
+    JS,
+    KLD_CLIPPED,
+    EMD,
+    CRAMER,
+    L2,
+)
+_BY_NAME = {distance.name: distance for distance in _ENTRIES}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all distances, the default first."""
+    return tuple(_BY_NAME)
+
+
+def get(name: str) -> Distance:
+    """Return the distance of that name.
+
+    Raises:
+        UnknownNameError: If there is none.
+    """
+    if name not in _BY_NAME:
+        choices = ", ".join(_BY_NAME)
+        raise UnknownNameError(f"there is no distance {name!r}", remedy=f"choose one of: {choices}")
+    return _BY_NAME[name]
+
+
+def markdown_table() -> str:
+    """Return the declarations of all distances as a table for the documentation."""
+    header = "| name | D(s→t) | symmetric | D(T→T) = 0 | follows | under noise |\n|---|---|---|---|---|---|\n"
+    return header + "".join(map(_table_row, _ENTRIES))
+
+
+def _table_row(distance: Distance) -> str:
+    answers = [("no", "yes")[flag] for flag in (distance.symmetric, distance.zero_self)]
+    cells = [f"`{distance.name}`", distance.formula, *answers, distance.origin, distance.noise]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"

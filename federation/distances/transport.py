@@ -1,0 +1,54 @@
+"""Distances for which bins lie on a line: they compare cumulative curves."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from federation.distances.base import Matrix
+from federation.distances.histogram import PairwiseDistance
+from federation.distances.squared import SquaredDistance
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarthMover(PairwiseDistance):
+    """Earth mover's distance: Σ_bins |C_s − C_t| with cumulative frequencies C (Ramtoula et al. 2023, VDNA).
+
+    One unit is one bin: moving all images of a feature to the next bin costs 1.
+    """
+
+    def _curves(self, h: Matrix) -> Matrix:
+        return np.cumsum(h, axis=2)
+
+    def _compare(self, left: Matrix, right: Matrix) -> Matrix:
+        return np.asarray(cdist(left, right, "cityblock"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cramer(SquaredDistance):
+    """Cramér distance: Σ_bins (C_s − C_t)², C the cumulative frequencies; squared, in units of bins."""
+
+    def _embed(self, h: Matrix) -> Matrix:
+        return np.cumsum(h, axis=2)
+
+
+EMD = EarthMover(
+    name="emd",
+    formula="Σ_bins |C_s − C_t|, C = cumulative h; in bins, mean over features",
+    origin="Ramtoula et al., CVPR 2023 (VDNA), on the bins of the space",
+    symmetric=True,
+    zero_self=True,
+    non_negative=True,
+    ordered_bins=True,
+    noise="biased upwards: cumulative noise adds up along the bins",
+)
+CRAMER = Cramer(
+    name="cramer",
+    formula="Σ_bins (C_s − C_t)², C = cumulative h; in bins, mean over features, no square root",
+    origin="Székely 2003; Bellemare et al. 2017",
+    symmetric=True,
+    zero_self=True,
+    non_negative=True,
+    ordered_bins=True,
+    noise="adds a known constant per task, which can be subtracted: keeps the order of neighbours",
+)

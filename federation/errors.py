@@ -1,0 +1,104 @@
+"""One small tree of errors; every message names the thing, the value and the remedy.
+
+The class attribute ``code`` is what may leave a site: exception text can hold file names, so it stays
+where it was raised and only the code travels.
+"""
+
+from typing import ClassVar
+
+
+class FedprintError(Exception):
+    """Base of every error that fedprint raises on purpose.
+
+    Args:
+        problem: What is wrong, naming the thing, the value found and the value expected.
+        remedy: What the reader can do about it.
+    """
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, problem: str, *, remedy: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} → {self.remedy}" if self.remedy else self.problem
+
+
+class ConfigError(FedprintError):
+    """A configuration file or option is missing, unknown or contradictory."""
+
+    code = "config"
+
+
+class DataError(FedprintError):
+    """A dataset or one of its images cannot be used."""
+
+    code = "data"
+
+
+class ExtractorError(FedprintError):
+    """A feature extractor cannot be built, or its weights are not the expected ones."""
+
+    code = "extractor"
+
+
+class SpaceError(FedprintError):
+    """A space is malformed."""
+
+    code = "space"
+
+
+class SpaceMismatchError(SpaceError):
+    """Two things that would be compared or added live in different spaces."""
+
+    code = "space-mismatch"
+
+
+class FingerprintError(FedprintError):
+    """A fingerprint or sketch is malformed, truncated or altered."""
+
+    code = "fingerprint"
+
+
+class SignatureError(FedprintError):
+    """A signature does not belong to the stated content and signer."""
+
+    code = "signature"
+
+
+class PolicyError(FedprintError):
+    """The site's own rules forbid what was asked."""
+
+    code = "policy"
+
+
+class IntakeError(FedprintError):
+    """The aggregator refuses a fingerprint."""
+
+    code = "intake"
+
+
+class MessageError(FedprintError):
+    """A message between aggregator and site is malformed, stale or not meant for its reader."""
+
+    code = "message"
+
+
+class StoreError(FedprintError):
+    """Something could not be read from or written to durable storage."""
+
+    code = "store"
+
+
+class DeadlineError(FedprintError):
+    """Work was not finished by the deadline of its request."""
+
+    code = "deadline"
+
+
+class UnknownNameError(FedprintError):
+    """A task, distance or site is asked for by a name that does not exist."""
+
+    code = "unknown-name"

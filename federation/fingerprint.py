@@ -1,0 +1,223 @@
+"""A signed fingerprint: sketches of a task, its card, its space, its privacy statement, its provenance.
+
+On disk and on the wire a fingerprint is one container: canonical JSON header, signature, arrays.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from federation.canonical import canonical_json, sha256_hex
+from federation.container import pack, unpack
+from federation.errors import FingerprintError, SpaceMismatchError
+from federation.identity import SiteIdentity, verify
+from federation.names import check_name, task_key
+from federation.sampling import SamplingPlan
+from federation.sketches import KINDS, HistogramSketch, Sketch
+from federation.space import Space
+from federation.task_card import TaskCard
+from federation.trust import TrustMode
+
+SCHEMA = 1
+_DOMAIN = b"fedprint fingerprint 1\n"
+
+
+@dataclass(frozen=True)
+class PrivacyStatement:
+    """What protects the patients behind a fingerprint.
+
+    Args:
+        mode: The trust mode it was released under.
+        mechanism: The privacy mechanism, ``"none"`` for exact sketches.
+        unit: Whose presence the mechanism hides, empty without one.
+    """
+
+    mode: TrustMode
+    mechanism: str = "none"
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a fingerprint was made.
+
+    Args:
+        fedprint: Version of the software.
+        sampling: Which images were drawn.
+        arithmetic: Number format and execution of the network, for example ``"float32 folded"``.
+        n_unreadable: Number of drawn images that could not be read and were left out.
+    """
+
+    fedprint: str
+    sampling: SamplingPlan
+    arithmetic: str
+    n_unreadable: int = 0
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a site releases about one task.
+
+    Args:
+        site: Name of the site.
+        card: Public description of the task.
+        space_id: The space its sketches live in.
+        sketches: Sketch kind → sketch.
+        privacy: What protects the patients.
+        provenance: How it was made.
+        signature: Ed25519 signature of the site, empty before signing.
+    """
+
+    site: str
+    card: TaskCard
+    space_id: str
+    sketches: Mapping[str, Sketch]
+    privacy: PrivacyStatement
+    provenance: Provenance
+    signature: bytes = b""
+
+    def __post_init__(self) -> None:
+        check_name("site", self.site)
+
+    @property
+    def key(self) -> str:
+        """Address of the task in the consortium: ``site/task``."""
+        return task_key(self.site, self.card.task)
+
+    @cached_property
+    def fingerprint_id(self) -> str:
+        """SHA-256 of the signed content."""
+        return sha256_hex(self._signed_bytes)
+
+    @property
+    def histogram(self) -> HistogramSketch:
+        """The histogram sketch.
+
+        Raises:
+            FingerprintError: If the fingerprint carries none.
+        """
+        sketch = self.sketches.get(HistogramSketch.kind)
+        if not isinstance(sketch, HistogramSketch):
+            raise FingerprintError(f"the fingerprint of {self.key} carries no histogram")
+        return sketch
+
+    def signed_by(self, identity: SiteIdentity) -> "Fingerprint":
+        """Return the fingerprint with the site's signature."""
+        return replace(self, signature=identity.sign(self._signed_bytes))
+
+    def verify(self, public_key: str) -> None:
+        """Raise unless the site with this public key signed exactly this content.
+
+        Raises:
+            SignatureError: If it did not.
+        """
+        verify(public_key, self.signature, self._signed_bytes, f"fingerprint {self.key}")
+
+    def bind(self, space: Space) -> "Fingerprint":
+        """Return the fingerprint with its space's bin edges attached to its histogram.
+
+        Raises:
+            SpaceMismatchError: If it was made in another space or has another shape.
+        """
+        if self.space_id != space.space_id:
+            raise SpaceMismatchError(
+                f"fingerprint {self.key} lives in space {self.space_id[:12]}, not in "
+                f"{space.space_id[:12]} ({space.name})",
+                remedy="fingerprint the task again in that space",
+            )
+        return replace(
+            self, sketches={**self.sketches, "histogram": self.histogram.with_edges(space.edges)}
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the one valid encoding of the fingerprint."""
+        return pack({"header": self._header, "signature": self.signature.hex()}, self._tensors)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Fingerprint":
+        """Read a fingerprint; its signature is not checked here.
+
+        Raises:
+            FingerprintError: If the bytes are truncated, altered or no fingerprint.
+        """
+        container, arrays = unpack(data, "fingerprint")
+        try:
+            fingerprint = _decode(container, arrays)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FingerprintError(
+                f"a fingerprint's header is malformed ({type(error).__name__})",
+                remedy="ask the site to make it again with this version of fedprint",
+            ) from error
+        if fingerprint.to_bytes() != data:
+            raise FingerprintError(
+                f"fingerprint {fingerprint.key} does not match its own header",
+                remedy="ask the site to send it again",
+            )
+        return fingerprint
+
+    @cached_property
+    def _tensors(self) -> dict[str, npt.NDArray[Any]]:
+        return {
+            f"{kind}.{name}": _narrow(array)
+            for kind, sketch in sorted(self.sketches.items())
+            for name, array in sketch.arrays().items()
+        }
+
+    @cached_property
+    def _header(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "site": self.site,
+            "card": self.card.to_json(),
+            "space_id": self.space_id,
+            "sketches": sorted(self.sketches),
+            "arrays": {name: _array_digest(array) for name, array in self._tensors.items()},
+            "privacy": asdict(self.privacy),
+            "provenance": asdict(self.provenance),
+        }
+
+    @property
+    def _signed_bytes(self) -> bytes:
+        return _DOMAIN + canonical_json(self._header)
+
+
+def _narrow(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Integers in four bytes where every value fits, in eight otherwise."""
+    fits = np.abs(array).max(initial=0) < 2**31
+    return np.ascontiguousarray(array, dtype="<i4" if fits else "<i8")
+
+
+def _array_digest(array: npt.NDArray[Any]) -> str:
+    return sha256_hex(canonical_json([array.dtype.str, list(array.shape)]) + array.tobytes())
+
+
+def _decode(container: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Fingerprint:
+    header = container["header"]
+    if header["schema"] != SCHEMA:
+        raise FingerprintError(
+            f"fingerprint format {header['schema']} is not the format {SCHEMA} of this version",
+            remedy="use the same fedprint version at all sites",
+        )
+    return Fingerprint(
+        site=header["site"],
+        card=TaskCard.from_json(header["card"]),
+        space_id=header["space_id"],
+        sketches={kind: _decode_sketch(kind, arrays) for kind in header["sketches"]},
+        privacy=PrivacyStatement(**{**header["privacy"], "mode": TrustMode(header["privacy"]["mode"])}),
+        provenance=Provenance(
+            **{**header["provenance"], "sampling": SamplingPlan(**header["provenance"]["sampling"])}
+        ),
+        signature=bytes.fromhex(container["signature"]),
+    )
+
+
+def _decode_sketch(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Sketch:
+    if kind not in KINDS:
+        raise FingerprintError(f"unknown kind of sketch {kind!r}", remedy="update fedprint")
+    own = {name.split(".", 1)[1]: a for name, a in arrays.items() if name.split(".", 1)[0] == kind}
+    return KINDS[kind].from_arrays(own)
+

@@ -1,0 +1,93 @@
+"""Ed25519 identities: who signed which bytes."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from federation.errors import SignatureError, StoreError
+
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class SiteIdentity:
+    """A site's name and its signing key; the key never appears in ``repr``.
+
+    Args:
+        site: Name of the site.
+        private_key: Ed25519 key that stays at the site.
+    """
+
+    site: str
+    private_key: Ed25519PrivateKey = field(repr=False)
+
+    @property
+    def public_key(self) -> str:
+        """The public key as 64 hexadecimal digits, as rosters list it."""
+        return self.private_key.public_key().public_bytes_raw().hex()
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature of a message."""
+        return self.private_key.sign(message)
+
+    @classmethod
+    def load_or_create(cls, site: str, path: Path) -> "SiteIdentity":
+        """Read a site's key, or make one that only the owner of the file can read.
+
+        Raises:
+            StoreError: If the file is not a key of ours or cannot be read or written.
+        """
+        try:
+            return cls(site, Ed25519PrivateKey.from_private_bytes(_read_or_create_key(path)))
+        except OSError as error:
+            raise StoreError(
+                f"signing key {path} of site {site} cannot be read or written: {error.strerror}",
+                remedy="check the folder's permissions and free space",
+            ) from error
+        except ValueError as error:
+            raise StoreError(
+                f"{path} does not hold the signing key of site {site}",
+                remedy="restore the file from backup, or remove it to enrol with a new key",
+            ) from error
+
+
+def verify(public_key: str, signature: bytes, message: bytes, what: str) -> None:
+    """Raise unless ``signature`` is that of ``message`` under ``public_key``.
+
+    Args:
+        public_key: 64 hexadecimal digits.
+        signature: 64 bytes.
+        message: The signed bytes.
+        what: What the bytes are, for the message of the error.
+
+    Raises:
+        SignatureError: If the signature or the key is wrong.
+    """
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(signature, message)
+    except (InvalidSignature, ValueError) as error:
+        raise SignatureError(
+            f"the signature of {what} does not match the key {public_key[:12]}…",
+            remedy="ask the site to send it again; if it persists, compare its key with the roster by phone",
+        ) from error
+
+
+def _read_or_create_key(path: Path) -> bytes:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _create_private(path, Ed25519PrivateKey.generate().private_bytes_raw().hex().encode())
+    key = bytes.fromhex(path.read_text("ascii").strip())
+    if len(key) != _KEY_BYTES:
+        raise ValueError
+    return key
+
+
+def _create_private(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,32 @@
+import numpy as np
+
+from federation.ranking import Candidates, rank_sources
+from federation.task_card import TaskCard
+
+
+def candidates(**values):
+    cards = {
+        "a/t": TaskCard("t", 10, modality="X-ray", body_part="chest", keywords=("lung",)),
+        "b/t": TaskCard("t", 10, modality="x-ray", keywords=("Lung", "heart")),
+    }
+    return Candidates("a/t", ["b/t", "c/t", "d/t"], {k: np.array(v) for k, v in values.items()}, cards)
+
+
+def test_sources_are_ranked_nearest_first():
+    ranking = rank_sources(candidates(js=[0.3, 0.1, 0.2]), "js")
+    assert [(r.source, r.rank, r.value) for r in ranking] == [("c/t", 1, 0.1), ("d/t", 2, 0.2), ("b/t", 3, 0.3)]
+
+
+def test_ties_are_ordered_by_address_and_nan_comes_last():
+    ranking = rank_sources(candidates(js=[np.nan, 0.2, 0.2]), "js")
+    assert [r.source for r in ranking] == ["c/t", "d/t", "b/t"]
+
+
+def test_reasons_name_rank_other_distances_and_shared_card_fields():
+    best = rank_sources(candidates(js=[0.1, 0.2, 0.3], emd=[2.0, 1.0, 3.0]), "js")[0]
+    assert best.reasons == (
+        "nearest of 3 by js",
+        "among the nearest 3 by 1 of 1 other distances",
+        "same modality (X-ray)",
+        "shared keywords: lung",
+    )

@@ -1,0 +1,53 @@
+"""Small real objects for tests."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from federation.fingerprint import Fingerprint, PrivacyStatement, Provenance
+from federation.identity import SiteIdentity
+from federation.messages import JobHeader
+from federation.sampling import SamplingPlan
+from federation.sketches import HistogramSketch
+from federation.space import ExtractorIdentity, Space, Transform, edges_from_reference
+from federation.task_card import TaskCard
+from federation.trust import TrustMode
+
+N_FEATURES = 6
+FAR_FUTURE = 4e9
+
+
+def make_features(seed: int, n: int = 200, shift: float = 0.0) -> npt.NDArray[np.float32]:
+    """Non-negative features, as after a ReLU."""
+    noise = np.random.default_rng(seed).normal(0.4 + shift, 0.6, (n, N_FEATURES))
+    return np.maximum(noise, 0).astype(np.float32)
+
+
+def make_space(n_bins: int = 20, *, image_size: int = 224, seed: int = 0) -> Space:
+    transform = Transform(image_size, "deterministic", "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    extractor = ExtractorIdentity("timm", "tiny", "ab" * 32, transform, N_FEATURES)
+    edges = edges_from_reference(make_features(seed, 500), n_bins, "equal-width")
+    return Space("test", extractor, edges, "equal-width", "normal noise")
+
+
+def make_identity(site: str, folder: Path) -> SiteIdentity:
+    return SiteIdentity.load_or_create(site, folder / f"{site}.key")
+
+
+def make_fingerprint(
+    identity: SiteIdentity, task: str, space: Space, *, seed: int = 0, shift: float = 0.0, n: int = 200
+) -> Fingerprint:
+    sketch = HistogramSketch.from_features(make_features(seed, n, shift), space.edges)
+    return Fingerprint(
+        site=identity.site,
+        card=TaskCard(task, n, {"ill": n // 2, "well": n - n // 2}, modality="X-ray"),
+        space_id=space.space_id,
+        sketches={"histogram": sketch},
+        privacy=PrivacyStatement(TrustMode.OPEN),
+        provenance=Provenance("0.1.0", SamplingPlan(None), "float32"),
+    ).signed_by(identity)
+
+
+def make_job(job_id: str = "job-1", nonce: str = "0f" * 16) -> JobHeader:
+    return JobHeader(job_id, nonce, FAR_FUTURE)
