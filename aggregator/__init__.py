@@ -1,0 +1,1 @@
+"""What the consortium's aggregator runs: intake, catalogue, similarity matrix, recommendations, reports."""

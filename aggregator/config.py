@@ -1,0 +1,69 @@
+"""Configuration of the aggregator."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from federation import distances
+from federation.config_file import read_config
+from federation.errors import ConfigError
+from federation.names import check_name
+from federation.sampling import SamplingPlan
+
+PublicKey = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class EnrolledSite(BaseModel):
+    """One site of the roster."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="name of the site")
+    public_key: PublicKey = Field(description="its Ed25519 public key, 64 hexadecimal digits")
+
+
+class HubConfig(BaseModel):
+    """What one aggregator run needs to know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    consortium: str = Field(description="name of the consortium, shown on the report")
+    catalogue: Path = Field(Path("catalogue.sqlite"), description="SQLite file of the catalogue")
+    space: Path = Field(Path("space.safetensors"), description="the space all sites work in")
+    distance: str = Field("cramer", description="distance that ranks sources")
+    timeout_s: float = Field(3600.0, gt=0, description="seconds a round waits for its sites")
+    samples: int | None = Field(None, ge=1, description="images drawn per task; all when absent")
+    replacement: bool = Field(False, description="draw with replacement, as published")
+    seed: int = Field(0, description="seed of the draw")
+    site: tuple[EnrolledSite, ...] = Field(description="the enrolled sites")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "HubConfig":
+        distances.get(self.distance)
+        names = [check_name("site", entry.name) for entry in self.site]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(f"the site name {twice[0]!r} is used twice", remedy="give every site its own name")
+        return self
+
+    @property
+    def roster(self) -> dict[str, str]:
+        """Site name → public key."""
+        return {entry.name: entry.public_key for entry in self.site}
+
+    @property
+    def sampling(self) -> SamplingPlan:
+        """The budget of images per task."""
+        return SamplingPlan(self.samples, self.replacement, self.seed)
+
+    @classmethod
+    def read(cls, path: Path) -> "HubConfig":
+        """Read a hub file; its relative paths start at its own folder.
+
+        Raises:
+            ConfigError: If the file is missing or wrong.
+        """
+        config = read_config(path, cls)
+        base = path.resolve().parent
+        return config.model_copy(update={"catalogue": base / config.catalogue, "space": base / config.space})

@@ -1,0 +1,75 @@
+"""From a catalogue to the report's data."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aggregator.recommend import NearestFirst, candidates, read_matrices
+from aggregator.report import write_report
+from aggregator.report.data import MissingTask, ReportData, TaskEntry
+from aggregator.store import Catalogue
+from federation.errors import UnknownNameError
+from federation.fingerprint import Fingerprint
+
+REASONS = {
+    "no-reply": "did not answer before the deadline",
+    "invalid-reply": "its reply was forged, malformed or answered another request",
+    "intake": "its fingerprint failed a check at intake",
+    "data": "the dataset could not be used; the site's own log says why",
+    "extractor": "the site could not load the extractor",
+    "space-mismatch": "the site's weights are not those of the space",
+    "policy": "the site's rules do not allow it, or its trust mode is not available yet",
+    "deadline": "the work was not finished before the deadline",
+    "config": "the site's configuration is wrong",
+    "store": "the site could not write to its disk",
+}
+
+
+def write_catalogue_report(catalogue: Catalogue, path: Path, distance: str) -> None:
+    """Write the report of a catalogue's latest run.
+
+    Raises:
+        UnknownNameError: If there is no such distance or no finished run.
+        StoreError: If the file cannot be written.
+    """
+    write_report(report_data(catalogue, distance), path)
+
+
+def report_data(catalogue: Catalogue, distance: str) -> ReportData:
+    """Return everything the report shows about a catalogue."""
+    space, run = catalogue.latest_space(), catalogue.run_summary()
+    matrices = read_matrices(catalogue, space)
+    if distance not in matrices:
+        raise UnknownNameError(
+            f"there is no distance {distance!r}", remedy="choose one of: " + ", ".join(matrices)
+        )
+    matrix = matrices[distance]
+    recommender = NearestFirst(distance)
+    return ReportData(
+        title=run["consortium"],
+        created=datetime.fromtimestamp(run["finished_at"], tz=UTC),
+        distance=distance,
+        matrices={name: m.values for name, m in matrices.items()},
+        tasks=tuple(_entry(fingerprint) for fingerprint in matrix.fingerprints),
+        recommendations={key: tuple(recommender.recommend(candidates(matrices, key))) for key in matrix.keys},
+        missing=tuple(_missing(entry) for entry in run["missing"]),
+        listening=tuple(dict.fromkeys(key.split("/", 1)[0] for key in run["listening"])),
+        space=space.header(),
+    )
+
+
+def _entry(fingerprint: Fingerprint) -> TaskEntry:
+    return TaskEntry(
+        key=fingerprint.key,
+        site=fingerprint.site,
+        card=fingerprint.card,
+        privacy=fingerprint.privacy,
+        provenance=fingerprint.provenance,
+        fingerprint_id=fingerprint.fingerprint_id,
+        n=fingerprint.histogram.n,
+    )
+
+
+def _missing(entry: dict[str, Any]) -> MissingTask:
+    reason = REASONS.get(entry["code"], f"failed with code {entry['code']!r}")
+    return MissingTask(entry["site"], entry["task"], reason)

@@ -1,0 +1,134 @@
+"""From report data to the bytes of one self-contained page."""
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from aggregator.report import words
+from aggregator.report.cards import make_cards
+from aggregator.report.data import ReportData, TaskEntry
+from aggregator.report.graph import neighbour_graph
+from aggregator.report.groups import group_tasks, legend
+from aggregator.report.heatmap import Heatmap, csv_address, heatmaps
+from aggregator.report.palette import N_LEVELS, ramp_css
+from aggregator.report.space import say_space
+
+# A million table cells help no one: larger catalogues get the cards and the CSV files only.
+_DRAWING_LIMIT = 150
+_WIDEST_CELL, _NARROWEST_CELL, _MATRIX_WIDTH = 48, 8, 980
+
+
+def render_report(report: ReportData) -> str:
+    """Return the report as one HTML page that needs nothing else.
+
+    Every text is escaped; the page allows exactly its own style and script by hash and fetches nothing.
+
+    Args:
+        report: What to show.
+    """
+    style, script = _style(len(report.tasks)), _asset("report.js")
+    policy = content_security_policy(style, script)
+    page = _environment().get_template("report.html.j2")
+    return page.render(policy=policy, style=style, script=script, **_contents(report))
+
+
+def content_security_policy(style: str, script: str) -> str:
+    """Return the policy that allows this style and this script and nothing else at all.
+
+    Args:
+        style: Text of the page's only ``<style>``.
+        script: Text of the page's only executable ``<script>``.
+    """
+    return (
+        f"default-src 'none'; style-src '{_hash_source(style)}'; script-src '{_hash_source(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash_source(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _style(n_tasks: int) -> str:
+    cell = min(max(_MATRIX_WIDTH // max(n_tasks, 1), _NARROWEST_CELL), _WIDEST_CELL)
+    return f"{_asset('style.css')}\n:root{{--n:{n_tasks};--cell-screen:{cell}px}}{ramp_css()}"
+
+
+def _contents(report: ReportData) -> dict[str, Any]:
+    maps = heatmaps(report)
+    keys = [task.key for task in report.tasks]
+    by, groups = group_tasks(report.tasks)
+    drawn = 2 <= len(keys) <= _DRAWING_LIMIT
+    return {
+        "report": report,
+        "totals": _totals(report),
+        "heat": maps[0],
+        "rows": maps[0].rows() if drawn else [],
+        "graph": neighbour_graph(maps[0], keys, groups) if drawn else None,
+        "distances": [heat.name for heat in maps],
+        "downloads": [(heat.name, csv_address(heat.matrix, keys)) for heat in maps],
+        "payload": _payload(report, maps if drawn else []),
+        "cards": sorted(make_cards(report, groups), key=lambda card: card.entry.key),
+        "space": say_space(report.space),
+        "grouped_by": by,
+        "groups": groups,
+        "legend": legend(groups),
+        "levels": range(N_LEVELS),
+        "drawing_limit": _DRAWING_LIMIT,
+    }
+
+
+def _payload(report: ReportData, maps: list[Heatmap]) -> dict[str, Any]:
+    return {
+        "tasks": [
+            {"key": task.key, "title": task.card.title, "n": task.n, "words": _findable(task)}
+            for task in report.tasks
+        ],
+        "distances": {heat.name: heat.payload() for heat in maps},
+    }
+
+
+def _findable(task: TaskEntry) -> str:
+    card = task.card
+    text = (task.key, card.title, card.modality, card.body_part, *card.keywords)
+    return " ".join(text).casefold()
+
+
+def _totals(report: ReportData) -> dict[str, int]:
+    return {
+        "sites": len({task.site for task in report.tasks} | set(report.listening)),
+        "tasks": len(report.tasks),
+        "images": sum(task.n for task in report.tasks),
+        "exact": sum(words.is_exact(task.privacy) for task in report.tasks),
+    }
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("aggregator.report").joinpath("templates", name).read_text("utf-8").strip()
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("aggregator.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=words.without_controls,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        {
+            "count": words.say_count,
+            "time": words.say_time,
+            "sentence": words.sentence,
+            "shorten": words.shorten,
+        }
+    )
+    environment.globals["plural"] = words.say_plural
+    return environment

@@ -1,0 +1,95 @@
+"""How the report says numbers, names and privacy statements."""
+
+import math
+import re
+from datetime import UTC, datetime
+
+from federation.fingerprint import PrivacyStatement, Provenance
+from federation.trust import MEMBERSHIP_WARNING, TrustMode
+
+# Control characters, lone surrogates, and the marks that turn the direction of the text after them.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def without_controls(value: object) -> object:
+    """Return a text without the characters that are not to be seen; anything else as it is.
+
+    Text that is already markup is not touched.
+    """
+    return _CONTROLS.sub(" ", value) if type(value) is str else value
+
+
+def say_value(value: float) -> str:
+    """Return a distance in three significant digits, ``∞``, or ``n/a`` for NaN."""
+    if math.isnan(value):
+        return "n/a"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0 or abs(value) >= 1e5 or abs(value) < 1e-3:
+        return f"{value:.2g}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:.0f}"
+
+
+def say_count(count: int) -> str:
+    """Return a count with thousands separated."""
+    return f"{count:,}"
+
+
+def say_plural(count: int, noun: str) -> str:
+    """Return a count and its noun, ``1 site`` or ``9 sites``."""
+    return f"{say_count(count)} {noun}" if count == 1 else f"{say_count(count)} {noun}s"
+
+
+def say_time(moment: datetime) -> str:
+    """Return a moment to the minute, in UTC if it knows its time zone; free of the machine's locale."""
+    if moment.tzinfo is None:
+        return f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return the text in one line of at most ``limit`` characters, its middle left out if need be."""
+    line = " ".join(text.split())
+    if len(line) <= limit:
+        return line
+    tail = (limit - 1) // 3
+    return f"{line[: limit - 1 - tail].rstrip()}…{line[-tail:].lstrip()}"
+
+
+def say_privacy(privacy: PrivacyStatement) -> tuple[str, str]:
+    """Return what a privacy statement means to a patient: a short line and the full sentence."""
+    if privacy.mode is TrustMode.LISTEN:
+        return "Nothing was released", "The site ranks the public catalogue on its own machine."
+    noise = _say_noise(privacy)
+    if privacy.mode is TrustMode.POOLED:
+        pooled = "Only the sum over a cohort could be opened; no one saw this site's own sketch. "
+        return "Released only as part of a sum", pooled + noise
+    if privacy.mechanism == "none":
+        return "Exact histograms were released", sentence(MEMBERSHIP_WARNING)
+    return "Released with noise", noise
+
+
+def is_exact(privacy: PrivacyStatement) -> bool:
+    """Whether the site's own sketch left it without noise."""
+    return privacy.mode in (TrustMode.OPEN, TrustMode.PRIVATE) and privacy.mechanism == "none"
+
+
+def sentence(text: str) -> str:
+    """Return the text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
+def say_sampling(provenance: Provenance) -> str:
+    """Return which images a fingerprint was drawn from."""
+    plan = provenance.sampling
+    if plan.n_images is None:
+        return "every image once"
+    draws = "draws with replacement" if plan.replacement else "images at most"
+    return f"{say_count(plan.n_images)} {draws}, seed {plan.seed}"
+
+
+def _say_noise(privacy: PrivacyStatement) -> str:
+    if privacy.mechanism == "none":
+        return "No noise was added to the sum."
+    hidden = f" It hides whether any one {privacy.unit} took part." if privacy.unit else ""
+    return f"Noise was added before release ({privacy.mechanism}).{hidden}"

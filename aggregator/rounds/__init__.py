@@ -1,0 +1,1 @@
+"""Rounds of questions and answers between the aggregator and its sites."""

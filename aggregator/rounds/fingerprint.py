@@ -1,0 +1,154 @@
+"""The fingerprint job: ask, admit, store, grow the matrix, then let listening sites rank."""
+
+import logging
+from dataclasses import asdict, dataclass
+
+from flwr.serverapp import Grid
+
+from aggregator import matrix
+from aggregator.config import HubConfig
+from aggregator.intake import admit
+from aggregator.rounds.round import RoundResult, ask_everyone
+from aggregator.store import Catalogue
+from federation.container import read_file
+from federation.errors import IntakeError
+from federation.fingerprint import Fingerprint
+from federation.messages import (
+    DONE,
+    QUERY_FINGERPRINT,
+    QUERY_LISTEN,
+    WITHHELD,
+    FingerprintRequest,
+    ListenRequest,
+)
+from federation.space import Space
+
+log = logging.getLogger("fedprint.hub")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A site or task that is not in the catalogue after the run.
+
+    Args:
+        site: Name of the site.
+        task: Name of the task, empty when the whole site is missing.
+        code: Why.
+    """
+
+    site: str
+    task: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended.
+
+    Args:
+        consortium: Name of the consortium.
+        distance: Distance that ranks sources.
+        accepted: Addresses of the fingerprints that entered the catalogue.
+        listening: Addresses of tasks that rank locally and release nothing.
+        missing: Who is not there, and why.
+    """
+
+    consortium: str
+    distance: str
+    accepted: tuple[str, ...]
+    listening: tuple[str, ...]
+    missing: tuple[Missing, ...]
+
+
+def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
+    """Fingerprint the whole consortium and bring catalogue and matrix up to date.
+
+    Raises:
+        StoreError: If the space cannot be read or the catalogue not be written.
+    """
+    space = Space.from_bytes(read_file(hub.space, "space"))
+    catalogue = Catalogue(hub.catalogue, create=True)
+    try:
+        with catalogue.writing() as writer:
+            writer.add_space(space)
+        answers = _ask_for_fingerprints(grid, hub, space, job_id)
+        accepted, missing = _admit_all(catalogue, hub, space, answers, job_id)
+        matrix.grow(catalogue, space)
+        listening = _withheld(answers)
+        if listening:
+            missing += _let_listeners_rank(grid, hub, space, catalogue, job_id, listening)
+        summary = Summary(hub.consortium, hub.distance, accepted, listening, tuple(missing))
+        with catalogue.writing() as writer:
+            writer.finish_run(job_id, space, asdict(summary))
+    finally:
+        catalogue.close()
+    return summary
+
+
+def _ask_for_fingerprints(grid: Grid, hub: HubConfig, space: Space, job_id: str) -> RoundResult:
+    return ask_everyone(
+        grid,
+        QUERY_FINGERPRINT,
+        lambda job: FingerprintRequest(job, space, hub.sampling).to_record(),
+        job_id=job_id,
+        timeout_s=hub.timeout_s,
+        roster=hub.roster,
+    )
+
+
+def _admit_all(
+    catalogue: Catalogue, hub: HubConfig, space: Space, answers: RoundResult, job_id: str
+) -> tuple[tuple[str, ...], list[Missing]]:
+    admitted: list[Fingerprint] = []
+    missing = [Missing(site, "", code) for site, code in answers.missing.items()]
+    for site, reply in sorted(answers.replies.items()):
+        if reply.code != DONE:
+            missing.append(Missing(site, "", reply.code))
+        for result in reply.results:
+            if result.code == DONE:
+                try:
+                    admitted.append(
+                        admit(result.fingerprint, site, result.task, hub.roster[site], space)
+                    )
+                except IntakeError as error:
+                    log.warning("%s", error)
+                    missing.append(Missing(site, result.task, error.code))
+            elif result.code != WITHHELD:
+                missing.append(Missing(site, result.task, result.code))
+    with catalogue.writing() as writer:
+        for fingerprint in admitted:
+            writer.add_fingerprint(fingerprint)
+            writer.add_event("accepted", job_id, task=fingerprint.key, id=fingerprint.fingerprint_id)
+        for entry in missing:
+            writer.add_event("missing", job_id, **asdict(entry))
+    return tuple(fingerprint.key for fingerprint in admitted), missing
+
+
+def _withheld(answers: RoundResult) -> tuple[str, ...]:
+    return tuple(
+        f"{site}/{result.task}"
+        for site, reply in sorted(answers.replies.items())
+        for result in reply.results
+        if result.code == WITHHELD
+    )
+
+
+def _let_listeners_rank(
+    grid: Grid, hub: HubConfig, space: Space, catalogue: Catalogue, job_id: str, listening: tuple[str, ...]
+) -> list[Missing]:
+    sources = tuple(e.fingerprint.to_bytes() for e in catalogue.entries(space) if e.current)
+    answers = ask_everyone(
+        grid,
+        QUERY_LISTEN,
+        lambda job: ListenRequest(job, space, hub.sampling, hub.distance, sources).to_record(),
+        job_id=job_id,
+        timeout_s=hub.timeout_s,
+        roster=hub.roster,
+    )
+    waiting = {key.split("/", 1)[0] for key in listening}
+    return [Missing(site, "", code) for site, code in answers.missing.items() if site in waiting] + [
+        Missing(site, result.task, result.code)
+        for site, reply in sorted(answers.replies.items())
+        for result in reply.results
+        if result.code not in (DONE, WITHHELD)
+    ]

@@ -1,0 +1,285 @@
+"""The catalogue on disk: spaces, accepted fingerprints, distances, runs and events.
+
+Distances are stored as *borders*: the fingerprint that entered as number k keeps its distances to and from
+the k fingerprints before it. Adding a fingerprint therefore writes one row and one column and never touches
+what is already there.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from federation.canonical import canonical_json
+from federation.errors import StoreError, UnknownNameError
+from federation.fingerprint import Fingerprint
+from federation.space import Space
+
+Values = npt.NDArray[np.float64]
+
+_meta = sa.MetaData()
+
+_space = sa.Table(
+    "space",
+    _meta,
+    sa.Column("space_id", sa.String(64), primary_key=True),
+    sa.Column("added_at", sa.Float, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+_fingerprint = sa.Table(
+    "fingerprint",
+    _meta,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("fingerprint_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("space_id", sa.ForeignKey("space.space_id"), nullable=False, index=True),
+    sa.Column("site", sa.String(64), nullable=False),
+    sa.Column("task", sa.String(64), nullable=False),
+    sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("current", sa.Boolean, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+_border = sa.Table(
+    "border",
+    _meta,
+    sa.Column("seq", sa.ForeignKey("fingerprint.seq"), primary_key=True),
+    sa.Column("distance", sa.String(64), primary_key=True),
+    sa.Column("to_earlier", sa.LargeBinary, nullable=False),
+    sa.Column("from_earlier", sa.LargeBinary, nullable=False),
+)
+_event = sa.Table(
+    "event",
+    _meta,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("job_id", sa.String(64), nullable=False),
+    sa.Column("detail", sa.LargeBinary, nullable=False),
+)
+_run = sa.Table(
+    "run",
+    _meta,
+    sa.Column("job_id", sa.String(64), primary_key=True),
+    sa.Column("finished_at", sa.Float, nullable=False),
+    sa.Column("space_id", sa.ForeignKey("space.space_id"), nullable=False),
+    sa.Column("summary", sa.LargeBinary, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Border:
+    """Distances of one fingerprint to and from those that entered its space before it.
+
+    Args:
+        to_earlier: float64 [k + 1], this one as source; the last entry is its distance to itself.
+        from_earlier: float64 [k], this one as target.
+    """
+
+    to_earlier: Values
+    from_earlier: Values
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An accepted fingerprint and its place in the catalogue.
+
+    Args:
+        seq: Order of arrival.
+        current: False once the site has sent a newer one for the same task.
+        received_at: Unix time of arrival.
+        fingerprint: The fingerprint, bound to its space.
+    """
+
+    seq: int
+    current: bool
+    received_at: float
+    fingerprint: Fingerprint
+
+
+class Catalogue:
+    """The aggregator's durable memory.
+
+    Args:
+        path: SQLite file.
+        create: Whether a missing file is made; reading commands do not.
+
+    Raises:
+        StoreError: If the file is missing, unreadable or no catalogue.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        if not create and not path.is_file():
+            raise StoreError(
+                f"there is no catalogue at {path}",
+                remedy="run `fedprint demo` or `fedprint simulate` first, or name another with --catalogue",
+            )
+        self.path = path
+        self._engine = sa.create_engine(f"sqlite:///{path}")
+        sa.event.listen(self._engine, "connect", _configure)
+        with self._errors():
+            if create:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _meta.create_all(self._engine)
+            elif not sa.inspect(self._engine).has_table("fingerprint"):
+                raise StoreError(f"{path} is no catalogue", remedy="name the catalogue.sqlite of a run")
+
+    def close(self) -> None:
+        """Release the file."""
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator["CatalogueWriter"]:
+        """Open one transaction: everything written in it is kept, or nothing.
+
+        Raises:
+            StoreError: If the disk is full or the file cannot be written.
+        """
+        with self._errors(), self._engine.begin() as connection:
+            yield CatalogueWriter(connection)
+
+    def latest_space(self) -> Space:
+        """Return the space that was used last.
+
+        Raises:
+            StoreError: If the catalogue holds none.
+        """
+        query = sa.select(_space.c.content).order_by(_space.c.added_at.desc()).limit(1)
+        with self._errors(), self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise StoreError(f"catalogue {self.path} is empty", remedy="fingerprint some tasks first")
+        return Space.from_bytes(row.content)
+
+    def entries(self, space: Space) -> list[Entry]:
+        """Return every fingerprint ever accepted in a space, in order of arrival."""
+        query = sa.select(_fingerprint).where(_fingerprint.c.space_id == space.space_id)
+        with self._errors(), self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(_fingerprint.c.seq)).all()
+        return [
+            Entry(r.seq, r.current, r.received_at, Fingerprint.from_bytes(r.content).bind(space)) for r in rows
+        ]
+
+    def borders(self, space: Space, distance: str) -> dict[int, Border]:
+        """Return the stored borders of a distance by ``seq``."""
+        query = (
+            sa.select(_border)
+            .join(_fingerprint)
+            .where(_fingerprint.c.space_id == space.space_id, _border.c.distance == distance)
+        )
+        with self._errors(), self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return {r.seq: Border(_floats(r.to_earlier), _floats(r.from_earlier)) for r in rows}
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what happened, oldest first."""
+        with self._errors(), self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_event).order_by(_event.c.id)).all()
+        return [{"at": r.at, "kind": r.kind, "job": r.job_id, **json.loads(r.detail)} for r in rows]
+
+    def run_summary(self, job_id: str | None = None) -> dict[str, Any]:
+        """Return the summary of a run, by default of the latest.
+
+        Raises:
+            UnknownNameError: If there is no such run.
+        """
+        query = sa.select(_run).order_by(_run.c.finished_at.desc()).limit(1)
+        if job_id is not None:
+            query = query.where(_run.c.job_id == job_id)
+        with self._errors(), self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise UnknownNameError(f"catalogue {self.path} holds no finished run {job_id or ''}".rstrip())
+        summary: dict[str, Any] = json.loads(row.summary)
+        return {"job": row.job_id, "finished_at": row.finished_at, **summary}
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise StoreError(
+                f"catalogue {self.path} cannot be used: {cause}",
+                remedy="check free disk space and permissions; what was stored before is unchanged",
+            ) from error
+
+
+class CatalogueWriter:
+    """Writes within one transaction of a catalogue."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def add_space(self, space: Space) -> None:
+        """Store a space, or mark a known one as used last."""
+        known = self._connection.execute(
+            sa.update(_space).where(_space.c.space_id == space.space_id).values(added_at=time.time())
+        )
+        if not known.rowcount:
+            row = {"space_id": space.space_id, "added_at": time.time(), "content": space.to_bytes()}
+            self._connection.execute(sa.insert(_space).values(row))
+
+    def add_fingerprint(self, fingerprint: Fingerprint) -> bool:
+        """Store a fingerprint; it replaces an older one of the same task as the current one.
+
+        Returns:
+            False if exactly this fingerprint was there already.
+        """
+        table = _fingerprint.c
+        same_task = sa.and_(
+            table.site == fingerprint.site,
+            table.task == fingerprint.card.task,
+            table.space_id == fingerprint.space_id,
+        )
+        self._connection.execute(sa.update(_fingerprint).where(same_task).values(current=False))
+        known = self._connection.execute(
+            sa.update(_fingerprint)
+            .where(table.fingerprint_id == fingerprint.fingerprint_id)
+            .values(current=True)
+        )
+        if known.rowcount:
+            return False
+        self._connection.execute(
+            sa.insert(_fingerprint).values(
+                fingerprint_id=fingerprint.fingerprint_id,
+                space_id=fingerprint.space_id,
+                site=fingerprint.site,
+                task=fingerprint.card.task,
+                received_at=time.time(),
+                current=True,
+                content=fingerprint.to_bytes(),
+            )
+        )
+        return True
+
+    def add_border(self, seq: int, distance: str, border: Border) -> None:
+        """Store the distances of one fingerprint to and from the earlier ones."""
+        row = {"to_earlier": border.to_earlier.tobytes(), "from_earlier": border.from_earlier.tobytes()}
+        self._connection.execute(sa.insert(_border).values(seq=seq, distance=distance, **row))
+
+    def add_event(self, kind: str, job_id: str, **detail: Any) -> None:
+        """Append to the record of what happened."""
+        row = {"at": time.time(), "kind": kind, "job_id": job_id, "detail": canonical_json(detail)}
+        self._connection.execute(sa.insert(_event).values(row))
+
+    def finish_run(self, job_id: str, space: Space, summary: dict[str, Any]) -> None:
+        """Record how a run ended; the same job run again replaces its summary."""
+        self._connection.execute(sa.delete(_run).where(_run.c.job_id == job_id))
+        row = {"job_id": job_id, "finished_at": time.time(), "space_id": space.space_id}
+        self._connection.execute(sa.insert(_run).values(**row, summary=canonical_json(summary)))
+
+
+def _floats(data: bytes) -> Values:
+    return np.frombuffer(data, dtype=np.float64)
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA busy_timeout = 10000")

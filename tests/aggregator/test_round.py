@@ -1,0 +1,140 @@
+"""The round against honest, late, silent and lying sites, over the in-process runtime."""
+
+import threading
+import time
+
+import pytest
+from factories import make_fingerprint, make_identity, make_space
+from flwr.app import Error, Message
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+
+from aggregator.rounds.round import INVALID_REPLY, NO_REPLY, ask_everyone
+from deploy.inprocess import Node, run_in_process
+from federation.messages import DONE, QUERY_FINGERPRINT, FingerprintRequest, SiteReply, TaskResult
+from federation.sampling import SamplingPlan
+
+SPACE = make_space()
+
+
+def honest(identity):
+    app = ClientApp()
+
+    @app.query("fingerprint")
+    def answer(message, _context):
+        return Message(reply_of(identity, message).to_record(identity), reply_to=message)
+
+    return app
+
+
+def reply_of(identity, message, **changes):
+    request = FingerprintRequest.from_record(message.content)
+    fingerprint = make_fingerprint(identity, "t", request.space).to_bytes()
+    fields = {"job_id": request.job.job_id, "nonce": request.job.nonce} | changes
+    return SiteReply(identity.site, results=(TaskResult("t", DONE, fingerprint),), **fields)
+
+
+def misbehaving(behaviour):
+    app = ClientApp()
+    app.query("fingerprint")(lambda message, _context: behaviour(message))
+    return app
+
+
+def ask(apps, roster, timeout_s=20.0):
+    found = []
+    server = ServerApp()
+
+    @server.main()
+    def main(grid, _context):
+        def request(job):
+            return FingerprintRequest(job, SPACE, SamplingPlan(None)).to_record()
+
+        found.append(
+            ask_everyone(
+                grid, QUERY_FINGERPRINT, request, job_id="job-1", timeout_s=timeout_s, roster=roster
+            )
+        )
+
+    grid = run_in_process(server, [Node(app, {}) for app in apps], {}, parallel=4, record=True)
+    return found[0], grid
+
+
+@pytest.fixture
+def identities(tmp_path):
+    return {site: make_identity(site, tmp_path) for site in ("anna", "bern", "cork")}
+
+
+@pytest.fixture
+def roster(identities):
+    return {site: identity.public_key for site, identity in identities.items()}
+
+
+def test_every_honest_site_is_heard(identities, roster):
+    result, _ = ask([honest(identity) for identity in identities.values()], roster)
+    assert set(result.replies) == {"anna", "bern", "cork"}
+    assert result.missing == {}
+
+
+def test_every_node_gets_a_nonce_of_its_own(identities, roster):
+    _, grid = ask([honest(identity) for identity in identities.values()], roster)
+    down = [sent.message for sent in grid.sent if sent.direction == "down"]
+    nonces = {FingerprintRequest.from_record(message.content).job.nonce for message in down}
+    assert len(nonces) == len(down) == 3
+
+
+def test_a_silent_site_does_not_stop_the_others_and_is_named(identities, roster):
+    hang = threading.Event()
+    apps = [honest(identities["anna"]), honest(identities["bern"]), misbehaving(lambda _: hang.wait(30))]
+    started = time.monotonic()
+    result, _ = ask(apps, roster, timeout_s=2.0)
+    hang.set()
+    assert set(result.replies) == {"anna", "bern"}
+    assert result.missing == {"cork": NO_REPLY}
+    assert time.monotonic() - started < 20
+
+
+def test_a_site_that_raises_is_missing(identities, roster):
+    def fail(_message):
+        raise ValueError("patient-0815.png is broken")
+
+    result, _ = ask([honest(identities["anna"]), honest(identities["bern"]), misbehaving(fail)], roster)
+    assert set(result.missing) == {"cork"}
+
+
+def test_an_error_code_is_the_reason_when_only_one_site_is_missing(identities, roster):
+    refuse = misbehaving(lambda message: Message(Error(100, "config"), reply_to=message))
+    result, _ = ask([honest(identities["anna"]), honest(identities["bern"]), refuse], roster)
+    assert result.missing == {"cork": "config"}
+
+
+def lies(identities):
+    bern, cork = identities["bern"], identities["cork"]
+
+    def in_anothers_name(message):
+        return Message(reply_of(bern, message).to_record(cork), reply_to=message)
+
+    def replayed(message):
+        return Message(reply_of(cork, message, nonce="00" * 16).to_record(cork), reply_to=message)
+
+    def for_another_job(message):
+        return Message(reply_of(cork, message, job_id="job-0").to_record(cork), reply_to=message)
+
+    def echoed(message):
+        return Message(message.content, reply_to=message)
+
+    return {f.__name__: f for f in (in_anothers_name, replayed, for_another_job, echoed)}
+
+
+@pytest.mark.parametrize("lie", ["in_anothers_name", "replayed", "for_another_job", "echoed"])
+def test_a_lie_is_refused_and_costs_only_the_liar(identities, roster, lie):
+    apps = [honest(identities["anna"]), honest(identities["bern"]), misbehaving(lies(identities)[lie])]
+    result, _ = ask(apps, roster)
+    assert set(result.replies) == {"anna", "bern"}
+    assert result.missing == {"cork": INVALID_REPLY}
+
+
+def test_two_nodes_with_one_identity_count_once(identities, roster):
+    apps = [honest(identities["anna"]), honest(identities["bern"]), honest(identities["bern"])]
+    result, _ = ask(apps, roster)
+    assert set(result.replies) == {"anna", "bern"}
+    assert set(result.missing) == {"cork"}
