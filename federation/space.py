@@ -131,9 +131,9 @@ class Space:
             space = _from_parts(header, arrays["edges"])
         except (FingerprintError, KeyError, TypeError, ValueError) as error:
             raise SpaceError(f"malformed space: {error}", remedy="fetch or build the space again") from error
-        if header != space.header():
+        if space.to_bytes() != data:
             raise SpaceError(
-                f"space {str(header['space_id'])[:12]} does not hash to its id",
+                f"space {str(header.get('space_id'))[:12]} does not hash to its id",
                 remedy="the file or message is damaged: fetch it again",
             )
         return space

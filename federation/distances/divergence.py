@@ -47,7 +47,7 @@ class BinnedKld(BilinearDistance):
         return uniform
 
     def _source_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        return h, np.log(np.exp(h).sum(axis=2))
+        return h, np.log(_row_sums(np.exp(h)))
 
     def _target_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
         return -h, _x_log_x(h)
@@ -62,10 +62,12 @@ class ClippedKld(BilinearDistance):
     """
 
     def _source_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        return np.log(_clipped(h)), np.zeros(h.shape[:2])
+        q = np.maximum(h, CLIP)
+        return np.log(q), np.log(_row_sums(q))
 
     def _target_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        p = _clipped(h)
+        p = np.maximum(h, CLIP)
+        p /= _row_sums(p)[..., None]
         return -p, _x_log_x(p)
 
 
@@ -85,7 +87,8 @@ class JensenShannon(PairwiseDistance):
         for row, total in zip(left, values, strict=True):
             np.add(right, row, out=mixed)
             np.log(mixed, out=logarithms)
-            total -= np.einsum("tk,tk->t", mixed, logarithms)
+            # One dot product per pair.
+            total -= (mixed[:, None, :] @ logarithms[:, :, None]).ravel()
         return values
 
 
@@ -94,13 +97,11 @@ def _x_log_x(x: Matrix) -> Matrix:
     positive = np.maximum(x, _TINY)
     logarithms = np.log(positive)
     logarithms *= positive
-    return np.asarray(logarithms.sum(axis=-1))
+    return _row_sums(logarithms)
 
 
-def _clipped(h: Matrix) -> Matrix:
-    clipped: Matrix = np.maximum(h, CLIP)
-    clipped /= clipped.sum(axis=2, keepdims=True)
-    return clipped
+def _row_sums(x: Matrix) -> Matrix:
+    return np.asarray(np.einsum("...b->...", x))
 
 
 def _softmax(x: Matrix) -> Matrix:
@@ -168,7 +169,7 @@ JS = JensenShannon(
 KLD_CLIPPED = ClippedKld(
     name="kld-clipped",
     formula="KL(p_t ‖ p_s) with p = h clipped at 1/10,000 from below and renormalised; mean over features",
-    origin=f"{_GODAU}, KLD-PP:NN-C, there without renormalising",
+    origin=f"{_GODAU}, clipped variant (-C), there not renormalised",
     symmetric=False,
     zero_self=True,
     non_negative=True,

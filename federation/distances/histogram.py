@@ -1,5 +1,6 @@
 """Distances between histograms, and the two ways of computing all pairs of them in bounded memory."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from federation.distances.threads import for_each
 from federation.sketches import HistogramSketch
 
 TILE = 1024  # sources and targets per matrix product
-BLOCK = 2**22  # numbers held per side of a matrix product (32 MiB)
-_SIDE = 32  # sources and targets that are compared pair by pair at a time
-CHUNK = 2**16  # numbers a thread works on at a time: they stay in its core's cache
+BLOCK = 2**23  # numbers held per side of a matrix product (64 MiB)
+CHUNK = 2**18  # numbers a thread prepares at a time (2 MiB)
+CURVE = 2**10  # numbers of one task that are compared pair by pair at a time
+_SIDE = 32  # sources and targets whose curves then stay in a core's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +68,14 @@ class BilinearDistance(HistogramDistance):
         source_weights, target_weights = self._weights(sources, targets)
         left = _Side(sources, source_weights, self._source_side, term=-2, one=-1)
         right = _Side(targets, target_weights, self._target_side, term=-1, one=-2)
+        blocks = _feature_blocks(sources, min(TILE, max(values.shape)))
         for rows in slices(len(sources), TILE):
             for columns in slices(len(targets), TILE):
-                for features in _feature_blocks(sources, min(TILE, max(values.shape))):
-                    x, y = left.columns(rows, features), right.columns(columns, features)
-                    values[rows, columns] += x @ y.T
+                x, y = left.room(rows, blocks[0]), right.room(columns, blocks[0])
+                for features in blocks:
+                    values[rows, columns] += (
+                        left.columns(rows, features, x) @ right.columns(columns, features, y).T
+                    )
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,16 @@ class _Side:
     term: int
     one: int
 
-    def columns(self, tasks: slice, features: slice) -> Matrix:
-        """Return float64 [tasks, features · (n_bins + 2)]."""
+    def room(self, tasks: slice, features: slice) -> Matrix:
+        """Return room for the columns of the largest block, to be used for every block."""
+        size = (tasks.stop - tasks.start) * (features.stop - features.start) * (self.stack.n_bins + 2)
+        return np.empty(size)
+
+    def columns(self, tasks: slice, features: slice, room: Matrix) -> Matrix:
+        """Return float64 [tasks, features · (n_bins + 2)], in ``room``."""
         weights = self.weights[tasks, features]
-        columns = np.empty((*weights.shape, self.stack.n_bins + 2))
+        shape = (*weights.shape, self.stack.n_bins + 2)
+        columns = room[: math.prod(shape)].reshape(shape)
 
         def fill(part: slice) -> None:
             chosen = slice(tasks.start + part.start, tasks.start + part.stop)
@@ -145,7 +156,7 @@ class PairwiseDistance(HistogramDistance):
     ) -> None:
         stack = left[0]
         tile = values[left[1], right[1]]
-        for features in slices(stack.n_features, max(1, CHUNK // (_SIDE * stack.n_bins))):
+        for features in slices(stack.n_features, max(1, CURVE // stack.n_bins)):
             ours = self._joined(*left, features)
             theirs = ours if upper else self._joined(*right, features)
             self._add(tile, ours, theirs, upper=upper)

@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 
 from federation.distances.base import Comparable, Matrix
-from federation.distances.threads import for_each
 from federation.errors import FingerprintError, SpaceMismatchError
 from federation.fingerprint import Fingerprint
 from federation.sketches import HistogramSketch
@@ -57,13 +56,7 @@ class HistogramStack:
 
     def means(self) -> Matrix:
         """Return float64 [n_tasks, n_features] mean features."""
-        means = np.empty((len(self), self.n_features))
-
-        def fill(task: int) -> None:
-            means[task] = self.sketches[task].mean_features()
-
-        for_each(range(len(self)), fill)
-        return means
+        return np.array([sketch.mean_features() for sketch in self.sketches])
 
     def frequencies(self, tasks: slice, features: slice) -> Matrix:
         """Return float64 [tasks, features, n_bins] counts divided by the total of their row.
@@ -72,7 +65,7 @@ class HistogramStack:
             FingerprintError: If a row is empty.
         """
         block = np.stack([sketch.counts[features] for sketch in self.sketches[tasks]], dtype=np.float64)
-        totals = block.sum(axis=2, keepdims=True)
+        totals = np.einsum("tfb->tf", block)[..., None]
         if not (totals > 0).all():
             first = int(np.flatnonzero((totals <= 0).any(axis=(1, 2)))[0])
             raise FingerprintError(

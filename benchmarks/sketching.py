@@ -1,0 +1,77 @@
+"""Streaming histogram updates against a per-feature ``torch.histc`` loop, in one run.
+
+``python -m benchmarks.sketching [--json]``
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from federation.sketches import HistogramSketch
+from federation.space import edges_from_reference
+from site_agent.extractors import load_extractor, packaged_efficientnet_lite0
+
+N_FEATURES, N_BINS, REPEATS = 1280, 100, 30
+BATCHES = (8, 64)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    forward_s = _forward_per_image()
+    results = [_measure(batch, forward_s) for batch in BATCHES]
+    if arguments.json:
+        print(json.dumps({"results": results}, indent=1))
+        return
+    print(f"{N_FEATURES} features × {N_BINS} bins, streaming")
+    for row in results:
+        print(
+            f"batch of {row['batch']}: {row['loop_ratio']:.0f} × a torch.histc loop; "
+            f"{row['share_of_forward']:.2%} of the network's time"
+        )
+
+
+def _measure(batch: int, forward_s: float) -> dict[str, float]:
+    features = np.maximum(np.random.default_rng(0).normal(0.4, 0.6, (batch, N_FEATURES)), 0).astype(np.float32)
+    edges = edges_from_reference(np.repeat(features, 3, axis=0), N_BINS, "equal-width")
+    sketch = HistogramSketch.zero(edges).update(features)
+    counts = torch.zeros(N_FEATURES, N_BINS)
+    ours, loop = [], []
+    for _ in range(REPEATS):
+        ours.append(_seconds(lambda: sketch.update(features)))
+        loop.append(_seconds(lambda: _histc_loop(torch.from_numpy(features), edges, counts)))
+    update_s = statistics.median(ours)
+    return {
+        "batch": batch,
+        "loop_ratio": statistics.median(loop) / update_s,
+        "share_of_forward": update_s / (batch * forward_s),
+    }
+
+
+def _histc_loop(features: torch.Tensor, edges: np.ndarray, counts: torch.Tensor) -> None:
+    for f in range(features.shape[1]):
+        low, high = float(edges[f, 0]), float(edges[f, -1])
+        counts[f] += torch.histc(features[:, f].clamp(low, high), N_BINS, low, high)
+
+
+def _forward_per_image() -> float:
+    extractor = load_extractor(packaged_efficientnet_lite0())
+    images = torch.randint(256, (8 * extractor.batch_size, 3, 224, 224), dtype=torch.uint8)
+    extractor(images)
+    return min(_seconds(lambda: extractor(images)) for _ in range(3)) / len(images)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

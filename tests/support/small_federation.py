@@ -1,0 +1,72 @@
+"""A federation that is fingerprinted in seconds: random small network, scikit-learn's digits, three sites."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from safetensors.torch import save_file
+from sklearn.datasets import load_digits
+
+NETWORK = "lcnet_050"
+SITES = ("anna", "bern", "cork")
+
+
+def write_weights(path: Path) -> str:
+    """Write a randomly initialised network and return the file's SHA-256."""
+    torch.manual_seed(0)
+    save_file(timm.create_model(NETWORK, pretrained=False).state_dict(), path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_digits(folder: Path, n: int = 60) -> list[Path]:
+    """Write disjoint digits as one MedMNIST-style file per site."""
+    digits = load_digits()
+    images = (digits.images * 15).astype(np.uint8)
+    paths = []
+    for i, site in enumerate(SITES):
+        part = slice(i * n, (i + 1) * n)
+        # Sites differ visibly: the second one's pictures are inverted.
+        pictures = 255 - images[part] if i == 1 else images[part]
+        paths.append(folder / f"{site}.npz")
+        np.savez(paths[-1], images=pictures, labels=digits.target[part])
+    return paths
+
+
+def write_small_federation(folder: Path, *, extra: str = "", trusts=("open", "open", "listen")) -> Path:
+    """Write data, weights and a federation file; returns the file."""
+    sha256 = write_weights(folder / "weights.safetensors")
+    sites = "".join(
+        f"""
+[[site]]
+name = "{site}"
+trust = "{trust}"
+[[site.dataset]]
+format = "npz"
+task = "digits"
+file = "{path.name}"
+modality = "scan"
+"""
+        for site, trust, path in zip(SITES, trusts, write_digits(folder), strict=True)
+    )
+    path = folder / "federation.toml"
+    path.write_text(
+        f"""
+[consortium]
+name = "Small"
+output = "run"
+distance = "js"
+timeout_s = 120
+[space]
+extractor = "{NETWORK}"
+weights = "weights.safetensors"
+weights_sha256 = "{sha256}"
+image_size = 32
+reference_images = 100
+bins = 20
+samples = "all"
+acceleration = "off"
+{sites}{extra}"""
+    )
+    return path
