@@ -1,0 +1,1 @@
+"""What runs inside a hospital: reading images, extracting features, sketching and releasing."""

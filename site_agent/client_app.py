@@ -1,0 +1,57 @@
+"""Flower's entry to a site: decode the message, do the job, encode the reply.
+
+Whatever goes wrong, only a code leaves; the text stays in the site's log.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from flwr.app import Context, Error, Message
+from flwr.clientapp import ClientApp
+
+from federation.errors import ConfigError, FedprintError
+from federation.messages import FingerprintRequest, ListenRequest, SiteReply
+from site_agent.jobs import Site, fingerprint_tasks, rank_locally
+
+log = logging.getLogger("fedprint.site")
+app = ClientApp()
+
+REFUSED = 100
+"""Flower error code of a request that got no signed answer."""
+
+
+@app.query("fingerprint")
+def fingerprint(message: Message, context: Context) -> Message:
+    """Answer a request for fingerprints."""
+    return _answer(
+        message, context, lambda site: fingerprint_tasks(site, FingerprintRequest.from_record(message.content))
+    )
+
+
+@app.query("listen")
+def listen(message: Message, context: Context) -> Message:
+    """Rank the catalogue for the site's own tasks; nothing leaves but 'done'."""
+    return _answer(message, context, lambda site: rank_locally(site, ListenRequest.from_record(message.content)))
+
+
+def _answer(message: Message, context: Context, job: Callable[[Site], SiteReply]) -> Message:
+    try:
+        site = Site.open(_config_path(context))
+        return Message(job(site).to_record(site.identity), reply_to=message)
+    except FedprintError as error:
+        log.error("request refused: %s", error)
+        return Message(Error(REFUSED, error.code), reply_to=message)
+    except Exception:
+        log.exception("request failed")
+        return Message(Error(REFUSED, "internal"), reply_to=message)
+
+
+def _config_path(context: Context) -> Path:
+    path = context.node_config.get("site-config")
+    if not isinstance(path, str):
+        raise ConfigError(
+            "the SuperNode was started without site-config",
+            remedy="add --node-config 'site-config=\"/path/to/site.toml\"'",
+        )
+    return Path(path)

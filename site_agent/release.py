@@ -1,0 +1,79 @@
+"""The only way out of a site: policy, then signature, then the site's own record, then the reply."""
+
+from dataclasses import dataclass
+
+import federation
+from federation.errors import PolicyError
+from federation.fingerprint import Fingerprint, PrivacyStatement, Provenance
+from federation.identity import SiteIdentity
+from federation.sampling import SamplingPlan
+from federation.sketches import Sketch
+from federation.space import Space
+from federation.task_card import TaskCard
+from federation.trust import TrustMode
+from site_agent.state import SiteState
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What would leave the site if the policy allows it.
+
+    Args:
+        card: Public description of the task.
+        sketch: The exact sketch.
+        space: The space of the sketch.
+        sampling: Which images were drawn.
+        arithmetic: How the network was executed.
+        n_unreadable: Images that could not be read.
+    """
+
+    card: TaskCard
+    sketch: Sketch
+    space: Space
+    sampling: SamplingPlan
+    arithmetic: str
+    n_unreadable: int
+
+
+def check_mode(task: str, mode: TrustMode) -> None:
+    """Raise unless this version can release a task under its trust mode.
+
+    Raises:
+        PolicyError: For modes that are not available yet: nothing leaves then.
+    """
+    if not mode.available:
+        raise PolicyError(
+            f"task {task}: trust mode {mode.value!r} is not available yet",
+            remedy="use 'listen' (nothing leaves) or, for public data only, 'open'",
+        )
+
+
+def release(
+    candidate: Candidate, mode: TrustMode, identity: SiteIdentity, state: SiteState, job_id: str
+) -> bytes:
+    """Return the signed fingerprint that may leave, after storing it under its job.
+
+    Raises:
+        PolicyError: If the mode does not let anything leave.
+        StoreError: If the release cannot be recorded; then nothing leaves.
+    """
+    task = candidate.card.task
+    check_mode(task, mode)
+    if mode is not TrustMode.OPEN:
+        raise PolicyError(f"task {task}: trust mode {mode.value!r} releases nothing")
+    fingerprint = Fingerprint(
+        site=identity.site,
+        card=candidate.card,
+        space_id=candidate.space.space_id,
+        sketches={candidate.sketch.kind: candidate.sketch},
+        privacy=PrivacyStatement(mode),
+        provenance=Provenance(
+            federation.__version__, candidate.sampling, candidate.arithmetic, candidate.n_unreadable
+        ),
+    ).signed_by(identity)
+    encoded = fingerprint.to_bytes()
+    state.keep_release(job_id, task, encoded)
+    state.record(
+        "released", job=job_id, task=task, mode=mode.value, fingerprint=fingerprint.fingerprint_id
+    )
+    return encoded

@@ -1,0 +1,108 @@
+"""Building a space: load the extractor, look at the public reference, place the bin edges."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from federation.container import read_file, write_atomically
+from federation.errors import SpaceError
+from federation.space import Binning, Space, edges_from_reference
+from site_agent import reference_corpus
+from site_agent.extractors import Extractor
+
+log = logging.getLogger("fedprint.space")
+
+
+@dataclass(frozen=True)
+class SpaceRecipe:
+    """How bin edges are placed.
+
+    Args:
+        name: A label for people.
+        n_bins: Bins per feature.
+        binning: Equal-width or equal-mass.
+        n_reference: Number of public reference images.
+    """
+
+    name: str
+    n_bins: int
+    binning: Binning
+    n_reference: int
+
+    @property
+    def reference(self) -> str:
+        """Provenance of the edges, part of the space's identity."""
+        return f"{reference_corpus.VERSION}, n={self.n_reference}"
+
+
+def build_space(
+    recipe: SpaceRecipe, extractor: Extractor, on_progress: Callable[[int, int], None]
+) -> Space:
+    """Return the space of a recipe; edges come from images that belong to no site.
+
+    Args:
+        recipe: How to place the edges.
+        extractor: The network whose features are binned.
+        on_progress: Told how many reference images are done, of how many.
+    """
+    features = []
+    for batch in _reference_batches(recipe.n_reference, extractor):
+        features.append(extractor(batch))
+        on_progress(sum(map(len, features)), recipe.n_reference)
+    edges = edges_from_reference(np.concatenate(features), recipe.n_bins, recipe.binning)
+    return Space(recipe.name, extractor.identity, edges, recipe.binning, recipe.reference)
+
+
+def build_space_once(
+    recipe: SpaceRecipe, extractor: Extractor, path: Path, on_progress: Callable[[int, int], None]
+) -> Space:
+    """Return the space kept in a file if it follows the recipe, else build and keep it.
+
+    Edges are content: a space that was built before stays what it is, even where another machine or library
+    version would place the edges a hair differently.
+    """
+    if path.exists():
+        kept = _read(path)
+        if kept is not None and _follows(kept, recipe, extractor):
+            return kept
+    space = build_space(recipe, extractor, on_progress)
+    write_atomically(path, space.to_bytes())
+    return space
+
+
+def _read(path: Path) -> Space | None:
+    try:
+        return Space.from_bytes(read_file(path, "space"))
+    except SpaceError as error:
+        log.warning("the space in %s is unusable and is built again: %s", path, error)
+        return None
+
+
+def _follows(space: Space, recipe: SpaceRecipe, extractor: Extractor) -> bool:
+    return (space.extractor, space.n_bins, space.binning, space.reference) == (
+        extractor.identity,
+        recipe.n_bins,
+        recipe.binning,
+        recipe.reference,
+    )
+
+
+def _reference_batches(n: int, extractor: Extractor) -> Iterator[torch.Tensor]:
+    images = reference_corpus.reference_images(n, extractor.identity.transform.image_size)
+    batch: list[npt.NDArray[np.uint8]] = []
+    for image in images:
+        batch.append(image)
+        if len(batch) == extractor.batch_size:
+            yield _tensor(batch)
+            batch = []
+    if batch:
+        yield _tensor(batch)
+
+
+def _tensor(images: list[npt.NDArray[np.uint8]]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

@@ -1,0 +1,113 @@
+"""What a site answers, and what it keeps to itself."""
+
+from dataclasses import replace
+
+import pytest
+from factories import FAR_FUTURE
+from flwr.app import Context, Message, RecordDict
+from small_federation import write_small_federation
+
+from deploy.federation_file import FederationConfig
+from deploy.simulation import prepare
+from federation.container import read_file
+from federation.errors import SpaceMismatchError
+from federation.fingerprint import Fingerprint
+from federation.messages import DONE, WITHHELD, FingerprintRequest, JobHeader
+from federation.sampling import SamplingPlan
+from federation.space import Space
+from site_agent import jobs
+from site_agent.client_app import REFUSED
+from site_agent.client_app import fingerprint as handle_fingerprint
+from site_agent.jobs import Site, fingerprint_tasks
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return prepare(FederationConfig.read(write_small_federation(tmp_path_factory.mktemp("jobs"))))
+
+
+@pytest.fixture(scope="module")
+def space(prepared):
+    return Space.from_bytes(read_file(prepared.catalogue.parent / "space.safetensors", "space"))
+
+
+@pytest.fixture
+def anna(prepared):
+    return Site.open(prepared.site_files[0])
+
+
+def request(space, job_id="job-1", deadline=FAR_FUTURE):
+    return FingerprintRequest(JobHeader(job_id, "0f" * 16, deadline), space, SamplingPlan(None))
+
+
+def test_an_open_task_is_answered_with_a_signed_fingerprint(anna, space):
+    (result,) = fingerprint_tasks(anna, request(space)).results
+    fingerprint = Fingerprint.from_bytes(result.fingerprint)
+    fingerprint.verify(anna.identity.public_key)
+    assert (result.code, fingerprint.key, fingerprint.histogram.n) == (DONE, "anna/digits", 60)
+
+
+def test_asking_again_under_the_same_job_gives_the_stored_bytes(anna, space, monkeypatch):
+    first = fingerprint_tasks(anna, request(space, "job-2")).results
+    monkeypatch.setattr(jobs, "sketch_once", lambda *_: pytest.fail("sketched again"))
+    assert fingerprint_tasks(anna, request(space, "job-2")).results == first
+
+
+def test_a_release_is_stored_and_logged_before_it_is_sent(anna, space):
+    (result,) = fingerprint_tasks(anna, request(space, "job-3")).results
+    assert anna.state.release("job-3", "digits") == result.fingerprint
+    (event,) = [e for e in anna.state.events() if e.get("job") == "job-3"]
+    assert event["event"] == "released"
+    assert event["mode"] == "open"
+
+
+def test_a_listening_task_withholds_and_touches_no_image(prepared, space, monkeypatch):
+    monkeypatch.setattr(jobs, "sketch_once", lambda *_: pytest.fail("sketched"))
+    cork = Site.open(prepared.site_files[2])
+    (result,) = fingerprint_tasks(cork, request(space)).results
+    assert (result.code, result.fingerprint) == (WITHHELD, b"")
+
+
+def test_a_passed_deadline_is_a_code(anna, space):
+    (result,) = fingerprint_tasks(anna, request(space, "job-4", deadline=1.0)).results
+    assert (result.code, result.fingerprint) == ("deadline", b"")
+
+
+def test_a_space_of_other_weights_is_refused_and_the_log_says_how_they_differ(anna, space):
+    other = replace(space, extractor=replace(space.extractor, weights_sha256="cd" * 32))
+    (result,) = fingerprint_tasks(anna, request(other, "job-5")).results
+    assert result.code == SpaceMismatchError.code
+    (event,) = [e for e in anna.state.events() if e.get("job") == "job-5"]
+    assert "weights_sha256" in event["text"]
+
+
+def test_the_text_of_an_error_stays_at_the_site(anna, space, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("patient-0815 is unreadable")
+
+    monkeypatch.setattr(jobs, "sketch_once", fail)
+    reply = fingerprint_tasks(anna, request(space, "job-6"))
+    assert [r.code for r in reply.results] == ["internal"]
+    assert b"0815" not in reply.to_record(anna.identity)["fedprint"]["header"]
+    assert "0815" in anna.state.log_path.read_text()
+
+
+@pytest.mark.parametrize("config", [{}, {"site-config": 3}, {"site-config": "/nowhere/site.toml"}])
+def test_a_misconfigured_supernode_answers_with_a_code_only(space, config):
+    message = Message(request(space).to_record(), 7, "query.fingerprint")
+    context = Context(run_id=1, node_id=7, node_config=config, state=RecordDict(), run_config={})
+    reply = handle_fingerprint(message, context)
+    assert (reply.error.code, reply.error.reason) == (REFUSED, "config")
+
+
+def test_a_malformed_request_is_answered_with_a_code_only(prepared):
+    message = Message(RecordDict(), 7, "query.fingerprint")
+    config = {"site-config": str(prepared.site_files[0])}
+    context = Context(run_id=1, node_id=7, node_config=config, state=RecordDict(), run_config={})
+    assert handle_fingerprint(message, context).error.reason == "message"
+
+
+def test_jobs_are_named_by_requests_but_never_escape_the_state_folder(anna, space):
+    (result,) = fingerprint_tasks(anna, request(space, "../../escape")).results
+    assert result.code == "config"
+    assert not (anna.state.folder.parent / "escape").exists()
