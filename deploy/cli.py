@@ -1,0 +1,110 @@
+"""The command ``fedprint``."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+
+from aggregator.cli import app as hub_app
+from federation.errors import ConfigError, FedprintError
+
+if TYPE_CHECKING:
+    from deploy.federation_file import FederationConfig
+
+# Commands that compute import torch inside the function: reading a catalogue must not wait for it.
+
+INCOMPLETE = 3
+"""Exit status of a run that finished without some of its sites or tasks."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find out whose data is useful to whom, without moving an image.",
+)
+init_app = typer.Typer(no_args_is_help=True, help="Write commented example configurations.")
+app.add_typer(hub_app, name="hub")
+app.add_typer(init_app, name="init")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all results.")] = Path("fedprint-demo"),
+) -> None:
+    """Run an embedded consortium of real images: sites, aggregator, matrix, recommendations, report."""
+    from deploy.demo import demo_federation
+
+    _simulate_and_show(lambda: demo_federation(output.resolve()))
+
+
+@app.command()
+def simulate(
+    federation: Annotated[Path, typer.Argument(help="The federation file; `fedprint init simulation` writes one.")],
+) -> None:
+    """Simulate a consortium of your own datasets on this machine."""
+    from deploy.federation_file import FederationConfig
+
+    _simulate_and_show(lambda: FederationConfig.read(federation))
+
+
+@init_app.command("simulation")
+def init_simulation(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("federation.toml"),
+) -> None:
+    """Write a commented example of a federation file."""
+    if path.exists():
+        raise ConfigError(f"{path} exists already", remedy="choose another name or remove it")
+    path.write_text((Path(__file__).parent / "federation.example.toml").read_text("utf-8"), "utf-8")
+    typer.echo(f"wrote {path}: name your datasets in it, then run `fedprint simulate {path}`")
+
+
+def _simulate_and_show(read: Callable[[], "FederationConfig"]) -> None:
+    from deploy.progress_display import ProgressDisplay
+    from deploy.results import show_results
+    from deploy.simulation import simulate as run_simulation
+
+    console = Console()
+    display = ProgressDisplay(console)
+    started = time.monotonic()
+    with display.shown():
+        config = read()
+        run = run_simulation(config, display)
+    complete = show_results(config, run, console)
+    console.print(f"finished in {time.monotonic() - started:.0f} s")
+    if not complete:
+        raise typer.Exit(INCOMPLETE)
+
+
+def main() -> None:
+    """Run the command line; every expected error becomes one message and exit status 1."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)],
+    )
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except FedprintError as error:
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print(f"[bold red]error:[/bold red] {escape(error.problem)}")
+        if error.remedy:
+            console.print(f"  → {escape(error.remedy)}")
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
+        return 130

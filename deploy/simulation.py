@@ -1,0 +1,186 @@
+"""A whole federation on one machine: the sites' and the aggregator's Flower apps in one process."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+from rich.console import Console
+
+from aggregator.config import EnrolledSite, HubConfig
+from aggregator.server_app import app as server_app
+from deploy.federation_file import FederationConfig, SpaceConfig
+from deploy.inprocess import Config, Node, run_in_process
+from deploy.progress_display import ProgressDisplay
+from federation.container import write_atomically
+from federation.errors import ConfigError, FedprintError
+from federation.identity import SiteIdentity
+from site_agent.client_app import app as client_app
+from site_agent.config import SiteConfig
+from site_agent.data import open_source
+from site_agent.extractors import ExtractorSpec, load_extractor
+from site_agent.space_builder import SpaceRecipe, build_space_once
+from site_agent.state import SiteState
+
+CATALOGUE_FILE = "catalogue.sqlite"
+SPACE_FILE = "space.safetensors"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Files that aggregator and sites start from; a real deployment starts from the same.
+
+    Args:
+        site_files: ``site.toml`` of every site.
+        hub_file: ``hub.toml`` of the aggregator.
+        catalogue: Where the catalogue will be.
+    """
+
+    site_files: tuple[Path, ...]
+    hub_file: Path
+    catalogue: Path
+
+
+@dataclass(frozen=True)
+class SiteProblem:
+    """What a site's own log says about a failed task or an unreadable image.
+
+    Args:
+        site: Name of the site.
+        task: Name of the task.
+        image: Name of the image, empty when the whole task failed.
+        text: What went wrong and what to do.
+    """
+
+    site: str
+    task: str
+    image: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A finished run.
+
+    Args:
+        job_id: Id of the run in the catalogue.
+        catalogue: The catalogue it left behind.
+        problems: What the sites wrote into their own logs; on one machine these may be shown.
+    """
+
+    job_id: str
+    catalogue: Path
+    problems: tuple[SiteProblem, ...]
+
+
+def check_data(config: FederationConfig) -> None:
+    """List every dataset before any work is done.
+
+    Raises:
+        ConfigError: Naming every dataset that cannot be used.
+    """
+    complaints = []
+    for site in config.site:
+        for dataset in site.dataset:
+            try:
+                open_source(dataset)
+            except FedprintError as error:
+                complaints.append(f"{site.name}/{dataset.task}: {error}")
+    if complaints:
+        raise ConfigError("these datasets cannot be used: " + "; ".join(complaints))
+
+
+def prepare(config: FederationConfig, display: ProgressDisplay | None = None) -> Prepared:
+    """Check the data, build the space and write the files that aggregator and sites start from.
+
+    Args:
+        config: The consortium; its paths are absolute.
+        display: Where progress is shown.
+
+    Raises:
+        ConfigError: If a dataset cannot be used at all; nothing is changed then.
+        ExtractorError: If the extractor cannot be loaded.
+        StoreError: If the output folder cannot be written.
+    """
+    display = display or ProgressDisplay(Console(quiet=True))
+    output = config.consortium.output
+    display.stage("checking the data")
+    check_data(config)
+    display.stage(f"building the space: {config.space.extractor}, {config.space.bins} bins")
+    _build_space(config.space, output / SPACE_FILE, display)
+    roster: dict[str, str] = {}
+    site_files = [_write_site(site, config.space, output, roster) for site in config.site]
+    return Prepared(tuple(site_files), _write_hub(config, output, roster), output / CATALOGUE_FILE)
+
+
+def simulate(config: FederationConfig, display: ProgressDisplay) -> Simulation:
+    """Fingerprint a simulated consortium and leave a catalogue behind.
+
+    Args:
+        config: The consortium; its paths are absolute.
+        display: Where progress is shown.
+
+    Raises:
+        FedprintError: As ``prepare`` does, or if the catalogue cannot be written.
+    """
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    prepared = prepare(config, display)
+    display.stage(f"fingerprinting {len(prepared.site_files)} sites")
+    job_id = f"sim-{uuid.uuid4().hex[:12]}"
+    nodes = [Node(client_app, {"site-config": str(path)}) for path in prepared.site_files]
+    run_config: Config = {"hub-config": str(prepared.hub_file), "job-id": job_id}
+    run_in_process(server_app, nodes, run_config, parallel=config.consortium.parallel_sites)
+    return Simulation(job_id, prepared.catalogue, tuple(_problems(prepared, job_id)))
+
+
+def _build_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> None:
+    spec = ExtractorSpec(
+        space.library,
+        space.extractor,
+        space.weights,
+        space.weights_sha256,
+        space.image_size,
+        space.preprocessing,
+    )
+    extractor = load_extractor(spec, acceleration=space.acceleration)
+    recipe = SpaceRecipe(space.extractor, space.bins, space.binning, space.reference_images)
+    build_space_once(recipe, extractor, path, display.reference)
+
+
+def _write_site(site: SiteConfig, space: SpaceConfig, output: Path, roster: dict[str, str]) -> Path:
+    """Give a site a folder with its own configuration and key, as a real one would have, and enrol it."""
+    folder = output / "sites" / site.name
+    own = site.model_copy(
+        update={"state": Path(), "weights": space.weights_config, "acceleration": space.acceleration}
+    )
+    path = folder / "site.toml"
+    write_atomically(path, tomli_w.dumps(own.model_dump(mode="json", exclude_none=True)).encode())
+    roster[site.name] = SiteIdentity.load_or_create(site.name, SiteState(folder).key_path).public_key
+    return path
+
+
+def _write_hub(config: FederationConfig, output: Path, roster: dict[str, str]) -> Path:
+    consortium, space = config.consortium, config.space
+    hub = HubConfig(
+        consortium=consortium.name,
+        catalogue=Path(CATALOGUE_FILE),
+        space=Path(SPACE_FILE),
+        distance=consortium.distance,
+        timeout_s=consortium.timeout_s,
+        samples=space.sampling.n_images,
+        replacement=space.replacement,
+        seed=space.seed,
+        site=tuple(EnrolledSite(name=name, public_key=key) for name, key in roster.items()),
+    )
+    path = output / "hub.toml"
+    write_atomically(path, tomli_w.dumps(hub.model_dump(mode="json", exclude_none=True)).encode())
+    return path
+
+
+def _problems(prepared: Prepared, job_id: str) -> Iterator[SiteProblem]:
+    for path in prepared.site_files:
+        for event in SiteState(path.parent).events():
+            if event.get("job") == job_id and event["event"] in ("failed", "unreadable"):
+                yield SiteProblem(path.parent.name, event["task"], event.get("image", ""), event["text"])

@@ -1,0 +1,230 @@
+"""Whole simulated federations, over real files and a real (small, random) network."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from small_federation import SITES, write_small_federation
+
+from aggregator.server_app import app as server_app
+from aggregator.store import Catalogue
+from deploy.federation_file import FederationConfig
+from deploy.inprocess import Node, run_in_process
+from deploy.progress_display import ProgressDisplay
+from deploy.simulation import prepare, simulate
+from federation.errors import ConfigError, ExtractorError, FedprintError
+from federation.fingerprint import Fingerprint
+from site_agent.client_app import app as client_app
+
+
+def run(path):
+    return simulate(FederationConfig.read(path), ProgressDisplay(Console(quiet=True)))
+
+
+def site_folder(tmp_path, site):
+    return tmp_path / "run" / "sites" / site
+
+
+def tasks(catalogue_path):
+    catalogue = Catalogue(catalogue_path)
+    return sorted(e.fingerprint.key for e in catalogue.entries(catalogue.latest_space()) if e.current)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, run(write_small_federation(folder))
+
+
+@pytest.fixture
+def again(finished, tmp_path):
+    """A copy of the finished run that a test may change."""
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path / "federation.toml"
+
+
+def test_a_run_leaves_a_catalogue_a_matrix_and_no_complaints(finished):
+    _, done = finished
+    assert tasks(done.catalogue) == ["anna/digits", "bern/digits"]
+    assert done.problems == ()
+    assert Catalogue(done.catalogue).run_summary()["listening"] == ["cork/digits"]
+
+
+def test_the_listening_site_ranks_locally_and_nearest_is_the_site_with_like_pictures(finished):
+    ranking = json.loads((site_folder(finished[0], "cork") / "rankings" / "digits.json").read_bytes())
+    assert [choice["source"] for choice in ranking] == ["anna/digits", "bern/digits"]
+
+
+def test_the_same_data_and_settings_give_the_same_sketch_bytes(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "run" / "sites" / "anna" / "sketches")
+    before = Catalogue(finished[1].catalogue)
+    after = Catalogue(run(tmp_path / "federation.toml").catalogue)
+    space = before.latest_space()
+    ids = [{e.fingerprint.key: e.fingerprint.fingerprint_id for e in c.entries(space)} for c in (before, after)]
+    assert ids[0] == ids[1]
+
+
+def test_a_second_run_reads_kept_sketches_instead_of_images(again, monkeypatch):
+    def no_image(*_):
+        pytest.fail("an image was decoded again")
+
+    monkeypatch.setattr("site_agent.extraction.sketch", no_image)
+    assert tasks(run(again).catalogue) == ["anna/digits", "bern/digits"]
+
+
+def test_changed_data_are_sketched_anew(again):
+    file = again.parent / "anna.npz"
+    content = dict(np.load(file))
+    np.savez(file, images=255 - content["images"], labels=content["labels"])
+    catalogue = Catalogue(run(again).catalogue)
+    entries = catalogue.entries(catalogue.latest_space())
+    assert [e.current for e in entries if e.fingerprint.site == "anna"] == [False, True]
+
+
+def test_no_image_label_file_name_or_feature_leaves_a_site(tmp_path):
+    prepared = prepare(FederationConfig.read(write_small_federation(tmp_path)))
+    nodes = [Node(client_app, {"site-config": str(path)}) for path in prepared.site_files]
+    grid = run_in_process(server_app, nodes, {"hub-config": str(prepared.hub_file)}, record=True)
+    up = b"\0".join(blob for sent in grid.sent if sent.direction == "up" for blob in sent.blobs)
+    assert len(up) > 10_000
+    for site in SITES:
+        content = np.load(tmp_path / f"{site}.npz")
+        for secret in (content["images"][0].tobytes(), content["labels"].tobytes(), f"{site}.npz".encode()):
+            assert secret not in up
+    # What is left is exactly the signed fingerprints of the two open sites and small headers.
+    prints = [
+        blob.data
+        for sent in grid.sent
+        if sent.direction == "up"
+        for blob in sent.message.content["blobs"].values()
+    ]
+    assert {Fingerprint.from_bytes(data).site for data in prints} == {"anna", "bern"}
+    assert len(up) - sum(map(len, prints)) < 20_000
+    listener = [s for s in grid.sent if s.direction == "up" and not s.message.content["blobs"]]
+    assert len(listener) == 4  # cork twice, and the two open sites in the listening round
+    assert all(sum(map(len, sent.blobs)) < 2_000 for sent in listener)
+
+
+def test_modes_that_are_not_available_release_nothing_and_say_so(tmp_path):
+    done = run(write_small_federation(tmp_path, trusts=("open", "private", "pooled")))
+    assert tasks(done.catalogue) == ["anna/digits"]
+    assert [(p.site, "not available yet" in p.text) for p in done.problems] == [("bern", True), ("cork", True)]
+    codes = {m["site"]: m["code"] for m in Catalogue(done.catalogue).run_summary()["missing"]}
+    assert codes == {"bern": "policy", "cork": "policy"}
+
+
+def test_a_site_that_fails_does_not_stop_the_others(again, monkeypatch):
+    real = client_app
+
+    def failing(message, context):
+        if "bern" in str(context.node_config["site-config"]):
+            raise ValueError("disk on fire")
+        return real(message, context)
+
+    monkeypatch.setattr("deploy.simulation.client_app", failing)
+    done = run(again)
+    missing = Catalogue(done.catalogue).run_summary()["missing"]
+    assert [entry["site"] for entry in missing] == ["bern"]
+
+
+def test_a_thousand_files_with_three_bad_ones_finish_and_the_three_are_named(tmp_path):
+    random = np.random.default_rng(0)
+    for i in range(1000):
+        folder = tmp_path / "pictures" / ("ill" if i % 2 else "well")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (8, 8), dtype=np.uint8)).save(folder / f"{i:04d}.png")
+    bad = {"ill/0001.png": b"", "well/0500.png": b"no picture", "ill/0999.png": b"\x89PNG\r\n\x1a\n"}
+    for name, content in bad.items():
+        (tmp_path / "pictures" / name).write_bytes(content)
+    extra = """
+[[site]]
+name = "dorn"
+trust = "open"
+[[site.dataset]]
+format = "folder"
+task = "noise"
+root = "pictures"
+"""
+    done = run(write_small_federation(tmp_path, extra=extra))
+    assert "dorn/noise" in tasks(done.catalogue)
+    assert sorted(problem.image for problem in done.problems) == sorted(bad)
+    assert all(problem.text for problem in done.problems)
+
+
+def edited(path, pattern, replacement):
+    text = path.read_text()
+    assert re.search(pattern, text)
+    path.write_text(re.sub(pattern, replacement, text, count=1))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "error", "message"),
+    [
+        ('weights_sha256 = "..', 'weights_sha256 = "00', ExtractorError, "SHA-256|sha256"),
+        ('file = "anna.npz"', 'file = "nowhere.npz"', ConfigError, "anna/digits.*nowhere.npz"),
+        ('name = "bern"', 'name = "anna"', ConfigError, "two sites are named 'anna'"),
+        ('distance = "js"', 'distance = "closest"', ConfigError, "closest"),
+        ('extractor = "lcnet_050"', 'extractor = "lcnet_05"', ExtractorError, "lcnet_05.*lcnet_050"),
+        ("bins = 20", "bins = 0", ConfigError, "space.bins"),
+        ("bins = 20", "bin = 20", ConfigError, "space.bin:"),
+        ('trust = "open"', 'trust = "opne"', ConfigError, "'open'"),
+        (r"\[space\]", "[space", ConfigError, "not valid TOML"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_error_and_the_catalogue_stays(again, pattern, replacement, error, message):
+    edited(again, pattern, replacement)
+    catalogue = again.parent / "run" / "catalogue.sqlite"
+    before = catalogue.read_bytes()
+    with pytest.raises(error, match=message):
+        run(again)
+    assert catalogue.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((0, 8, 8), np.uint8), np.zeros(0, int), "no image|zero|0 images"),
+        (np.zeros((9, 8, 8), np.uint8), np.zeros(9, int), "class"),
+        (np.zeros((9, 8, 8), np.uint8), np.zeros(8, int), "9.*8|8.*9"),
+    ],
+)
+def test_unusable_data_are_named_before_any_work(again, images, labels, message):
+    np.savez(again.parent / "anna.npz", images=images, labels=labels)
+    with pytest.raises(ConfigError, match=rf"anna/digits.*({message})"):
+        run(again)
+
+
+def test_a_damaged_space_file_is_built_again(again):
+    space = again.parent / "run" / "space.safetensors"
+    good = space.read_bytes()
+    space.write_bytes(good[:-3])
+    run(again)
+    assert space.read_bytes() == good
+
+
+def test_a_damaged_kept_sketch_is_made_again(again):
+    (kept,) = (again.parent / "run" / "sites" / "anna" / "sketches").iterdir()
+    good = kept.read_bytes()
+    kept.write_bytes(good[:100])
+    run(again)
+    assert kept.read_bytes() == good
+
+
+def test_a_full_disk_while_storing_is_one_error_and_the_old_catalogue_stays_readable(again, monkeypatch):
+    before = tasks(again.parent / "run" / "catalogue.sqlite")
+    monkeypatch.setattr(
+        "aggregator.store._configure",
+        lambda connection, _record: connection.execute("PRAGMA max_page_count = 1"),
+    )
+    file = again.parent / "anna.npz"
+    content = dict(np.load(file))
+    np.savez(file, images=255 - content["images"], labels=content["labels"])
+    with pytest.raises(FedprintError, match=r"full.*disk space"):
+        run(again)
+    monkeypatch.undo()
+    assert tasks(again.parent / "run" / "catalogue.sqlite") == before

@@ -1,0 +1,129 @@
+"""The same apps as in a simulation, on a real SuperLink and real SuperNodes over loopback."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from small_federation import write_small_federation
+
+from aggregator import matrix
+from aggregator.store import Catalogue
+from deploy.federation_file import FederationConfig
+from deploy.simulation import prepare
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+PATIENCE_S = 180
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return os.environ | {
+        "FLWR_HOME": str(tmp_path / "flwr"),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }
+
+
+@pytest.fixture
+def start(environment, tmp_path):
+    """Start a long-running process of Flower; all end with the test."""
+    with ExitStack() as running:
+
+        def launch(name, *arguments):
+            log = running.enter_context((tmp_path / f"{name}.log").open("wb"))
+            process = subprocess.Popen(
+                [BIN / arguments[0], *map(str, arguments[1:])],
+                env=environment | {"FLWR_HOME": str(tmp_path / f"flwr-{name}")},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            running.callback(end, process)
+            return process
+
+        yield launch
+
+
+def end(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def flwr(environment, *arguments):
+    done = subprocess.run(
+        [BIN / "flwr", *map(str, arguments)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def wait_until(condition, what):
+    limit = time.monotonic() + PATIENCE_S
+    while time.monotonic() < limit:
+        if condition():
+            return
+        time.sleep(0.5)
+    pytest.fail(f"{what} did not happen within {PATIENCE_S} s")
+
+
+def is_listening(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, environment, start):
+    config = FederationConfig.read(write_small_federation(tmp_path))
+    prepared = prepare(config)
+    port = free_port()
+    home = Path(environment["FLWR_HOME"])
+    home.mkdir()
+    (home / "config.toml").write_text(
+        f'[superlink]\ndefault = "test"\n[superlink.test]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+    )
+    start("superlink", "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", port)
+    wait_until(lambda: is_listening(port), "the SuperLink's start")
+    for site in prepared.site_files:
+        start(
+            site.parent.name,
+            "flower-supernode",
+            "--insecure",
+            "--superlink",
+            f"127.0.0.1:{port}",
+            "--port",
+            free_port(),
+            "--node-config",
+            f'site-config="{site}"',
+        )
+    run_config = f'hub-config="{prepared.hub_file}" job-id="job-1"'
+    run = flwr(environment, "run", REPOSITORY, "test", "--run-config", run_config, "--format", "json")
+
+    def status():
+        listed = flwr(environment, "list", "test", "--run-id", run["run-id"], "--format", "json")
+        return listed["runs"][0]["status"]
+
+    wait_until(lambda: status().startswith("finished"), "the end of the run")
+    assert status() == "finished:completed"
+    catalogue = Catalogue(prepared.catalogue)
+    summary = catalogue.run_summary("job-1")
+    assert summary["missing"] == []
+    assert sorted(summary["accepted"]) == ["anna/digits", "bern/digits"]
+    assert summary["listening"] == ["cork/digits"]
+    values = matrix.read(catalogue, catalogue.latest_space(), "js").values
+    assert values[0, 0] == pytest.approx(0, abs=1e-10)
+    assert values[0, 1] > 0.001
