@@ -15,7 +15,7 @@ from aggregator.tables import (
     matrix_json,
     matrix_table,
     recommendations_json,
-    recommendations_table,
+    recommendations_text,
     tasks_json,
     tasks_table,
 )
@@ -79,7 +79,7 @@ def recommend(
         choices = recommendations_json(ranking)
         _print_json({"target": possible.target, "distance": name, "recommendations": choices})
     else:
-        _wide_console().print(recommendations_table([ranking]))
+        _wide_console().print(recommendations_text([ranking]))
 
 
 @app.command()

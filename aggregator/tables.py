@@ -1,11 +1,13 @@
 """What the catalogue says, as tables for people and as JSON for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from rich import box
+from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from aggregator.matrix import SimilarityMatrix
@@ -61,7 +63,7 @@ def matrix_json(matrix: SimilarityMatrix) -> dict[str, Any]:
     }
 
 
-def matrix_table(matrix: SimilarityMatrix, width: int) -> Table:
+def matrix_table(matrix: SimilarityMatrix, width: int) -> Group:
     """Return the matrix with the nearest source of every target marked.
 
     Where values would not fit, a cell shows the source's rank within its target's column instead.
@@ -76,12 +78,7 @@ def matrix_table(matrix: SimilarityMatrix, width: int) -> Table:
     if _table_width(labels, cells) > width:
         cells = [[str(rank) for rank in row] for row in _ranks_within_target(matrix)]
         what = "rank among the target's sources"
-    table = Table(
-        title=f"{matrix.distance}: rows are sources, columns are targets; {what}, lower is nearer",
-        title_justify="left",
-        box=None,
-        padding=0,
-    )
+    table = Table(box=None, padding=0)
     table.add_column("source", no_wrap=True)
     for i in range(len(labels)):
         table.add_column(f" {i + 1}", justify="right", no_wrap=True)
@@ -89,7 +86,8 @@ def matrix_table(matrix: SimilarityMatrix, width: int) -> Table:
     for i, label in enumerate(labels):
         row = [_cell(text, i == j, nearest[j] == i) for j, text in enumerate(cells[i])]
         table.add_row(escape(label), *row)
-    return table
+    heading = f"{matrix.distance}: rows are sources, columns are targets; {what}, lower is nearer"
+    return Group(heading, table)
 
 
 def recommendations_json(ranking: Sequence[Recommendation]) -> list[dict[str, Any]]:
@@ -107,20 +105,17 @@ def recommendations_json(ranking: Sequence[Recommendation]) -> list[dict[str, An
     ]
 
 
-def recommendations_table(rankings: Sequence[Sequence[Recommendation]]) -> Table:
-    """Return one row per recommended source, grouped by target."""
-    table = Table("target", "", "source", "distance", "why", box=box.SIMPLE_HEAD)
-    for ranking in rankings:
-        for choice in ranking:
-            table.add_row(
-                escape(choice.target) if choice is ranking[0] else "",
-                str(choice.rank),
-                escape(choice.source),
-                f"{choice.value:.4f}",
-                escape("; ".join(choice.reasons)),
-                end_section=choice is ranking[-1],
-            )
-    return table
+def recommendations_text(rankings: Sequence[Sequence[Recommendation]]) -> Group:
+    """Return the recommended sources of every target, one after the other, with their reasons."""
+    return Group(*(part for ranking in rankings for part in _ranking_text(ranking)))
+
+
+def _ranking_text(ranking: Sequence[Recommendation]) -> Iterator[RenderableType]:
+    if ranking:
+        yield f"\n[bold]{escape(ranking[0].target)}[/bold]"
+    for choice in ranking:
+        yield f"  {choice.rank}  {escape(choice.source)}  [dim]{choice.value:.4g}[/dim]"
+        yield Padding(escape("; ".join(choice.reasons)), (0, 0, 0, 5), expand=False)
 
 
 def _table_width(labels: Sequence[str], cells: Sequence[Sequence[str]]) -> int:

@@ -38,7 +38,8 @@ def main() -> None:
 
 
 def _measure(batch: int, forward_s: float) -> dict[str, float]:
-    features = np.maximum(np.random.default_rng(0).normal(0.4, 0.6, (batch, N_FEATURES)), 0).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0.4, 0.6, (batch, N_FEATURES))
+    features = np.maximum(noise, 0).astype(np.float32)
     edges = edges_from_reference(np.repeat(features, 3, axis=0), N_BINS, "equal-width")
     sketch = HistogramSketch.zero(edges).update(features)
     counts = torch.zeros(N_FEATURES, N_BINS)

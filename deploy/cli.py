@@ -67,13 +67,14 @@ def init_simulation(
 
 
 def _simulate_and_show(read: Callable[[], "FederationConfig"]) -> None:
+    console = Console()
+    started = time.monotonic()
+    console.print("[bold]•[/bold] loading PyTorch")
     from deploy.progress_display import ProgressDisplay
     from deploy.results import show_results
     from deploy.simulation import simulate as run_simulation
 
-    console = Console()
     display = ProgressDisplay(console)
-    started = time.monotonic()
     with display.shown():
         config = read()
         run = run_simulation(config, display)

@@ -11,6 +11,7 @@ from federation.sampling import SamplingPlan
 from federation.space import Binning, Library, Preprocessing
 from site_agent.config import SiteConfig, WeightsConfig
 from site_agent.network.acceleration import Acceleration
+from site_agent.reference_corpus import DEFAULT_IMAGES
 
 
 class _Strict(BaseModel):
@@ -48,7 +49,7 @@ class SpaceConfig(_Strict):
     samples: Annotated[int, Field(ge=1)] | Literal["all"] = Field(1000, description="images drawn per task")
     replacement: bool = Field(False)
     seed: int = Field(0)
-    reference_images: int = Field(1000, ge=100)
+    reference_images: int = Field(DEFAULT_IMAGES, ge=100)
     acceleration: Acceleration = Field("auto")
 
     @property

@@ -10,7 +10,7 @@ from aggregator.recommend import NearestFirst, candidates, read_matrices
 from aggregator.report.catalogue import report_data
 from aggregator.report.writing import write_report
 from aggregator.store import Catalogue
-from aggregator.tables import matrix_table, recommendations_table
+from aggregator.tables import matrix_table, recommendations_text
 from deploy.federation_file import FederationConfig
 from deploy.simulation import Simulation, SiteProblem
 from federation.trust import MEMBERSHIP_WARNING, TrustMode
@@ -52,8 +52,8 @@ def _show_matrix_and_sources(catalogue: Catalogue, config: FederationConfig, con
     matrices = read_matrices(catalogue, space)
     recommender = NearestFirst(name)
     rankings = [recommender.recommend(candidates(matrices, key))[:TOP] for key in matrices[name].keys]
-    console.print("Which sources to try first for each target:")
-    console.print(recommendations_table(rankings))
+    console.print("\nWhich sources to try first for each target:")
+    console.print(recommendations_text(rankings))
 
 
 def _show_local_rankings(config: FederationConfig, console: Console) -> None:

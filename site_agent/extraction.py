@@ -18,6 +18,8 @@ from site_agent.loading import BadImage, ImageStream
 
 log = logging.getLogger("fedprint.site")
 
+_BATCH = 64  # images per update of the sketch; the network takes them in smaller portions
+
 
 @dataclass(frozen=True)
 class Sketched:
@@ -74,7 +76,7 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
         work.source,
         work.space.extractor.transform,
         work.sampling,
-        batch_size=extractor.batch_size,
+        batch_size=max(_BATCH, extractor.batch_size),
         max_unreadable=work.max_unreadable,
     )
     histogram, done = HistogramSketch.zero(work.space.edges), 0

@@ -1,5 +1,6 @@
 """Streams a dataset through the transform: in a fixed order, in constant memory, past unreadable images."""
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,9 @@ from federation.space import Transform
 from site_agent.data.source import ImageSource
 from site_agent.transforms import ImageTransform, Levels
 
+# Two threads slow both halves of a forward pass on two cores alike, so that neither waits for the other
+# (benchmarks/pipeline.py); larger machines, and GPUs that wait for images, get half the cores.
+WORKERS = min(8, max(2, (os.cpu_count() or 2) // 2))
 _SHOWN = 5
 
 Indices = npt.NDArray[np.int64]
@@ -74,13 +78,14 @@ class ImageStream:
         plan: SamplingPlan,
         *,
         batch_size: int = 64,
-        workers: int = 1,
+        workers: int = WORKERS,
         max_unreadable: float = 0.2,
     ) -> None:
         self._source = source
         self._transform = ImageTransform(transform)
         self._seed = plan.seed
         self._draws = drawn_indices(plan, len(source))
+        self._n_distinct = len(np.unique(self._draws))
         self._batch_size = batch_size
         self._workers = workers
         self._max_unreadable = max_unreadable
@@ -142,11 +147,11 @@ class ImageStream:
         return self._transform.prepare(image)
 
     def _refuse_too_many_bad(self) -> None:
-        distinct, limit = len(np.unique(self._draws)), self._max_unreadable
-        if len(self._bad) > limit * distinct or len(self._bad) == distinct:
+        n_bad, limit = len(self._bad), self._max_unreadable
+        if n_bad > limit * self._n_distinct or n_bad == self._n_distinct:
             shown = "; ".join(f"{bad.name}: {bad.reason}" for bad in self.bad[:_SHOWN])
             raise DataError(
-                f"{self._source.origin}: {len(self._bad)} of {distinct} images cannot be used ({shown})",
+                f"{self._source.origin}: {n_bad} of {self._n_distinct} images cannot be used ({shown})",
                 remedy=f"repair or remove these files; at most {limit:.0%} may fail",
             )
 
@@ -182,7 +187,12 @@ def drawn_indices(plan: SamplingPlan, available: int) -> Indices:
 
     Returns:
         int64 [draws], values in [0, available).
+
+    Raises:
+        DataError: If there are no images.
     """
+    if not available:
+        raise DataError("there are no images to draw from", remedy="check the dataset's split and filters")
     # Raw words of the bit generator, unlike numpy's distributions, are the same in every version.
     random = np.random.PCG64(plan.seed)
     if plan.replacement:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
@@ -74,13 +75,21 @@ def write_demo_consortium(root: Path) -> list[DemoSite]:
     try:
         for path, patch in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(patch.pixels).save(path)
+            _write_if_changed(path, patch)
     except OSError as error:
         raise DataError(
             f"cannot write the demo images to {root}: {error.strerror or error}",
             remedy="choose a writable folder with 20 MB of free space",
         ) from error
     return [DemoSite(site, name, _tasks(root, site)) for site, name in INSTITUTIONS.items()]
+
+
+def _write_if_changed(path: Path, patch: Patch) -> None:
+    """Leave an unchanged picture alone: its time of change tells sites whether to sketch again."""
+    picture = BytesIO()
+    Image.fromarray(patch.pixels).save(picture, "PNG", compress_level=1)
+    if not (path.exists() and path.read_bytes() == picture.getvalue()):
+        path.write_bytes(picture.getvalue())
 
 
 def _files(root: Path, holding: Holding) -> dict[Path, Patch]:

@@ -44,7 +44,7 @@ class HistogramDistance(Distance):
 
 @dataclass(frozen=True, kw_only=True)
 class BilinearDistance(HistogramDistance):
-    """A distance Σ_f w_s w_t (⟨L(h_s), R(h_t)⟩ + a(h_s) + b(h_t)): one matrix product gives all pairs.
+    """A distance Σ_f w_s w_t (a(h_s) + b(h_t) − ⟨L(h_s), R(h_t)⟩): one matrix product gives all pairs.
 
     h_s and h_t are the frequencies of source and target in feature f. The terms a and b and the weights are
     appended to L and R as two more columns, so that nothing but the product is left to do.
@@ -66,8 +66,8 @@ class BilinearDistance(HistogramDistance):
 
     def _fill(self, values: Matrix, sources: HistogramStack, targets: HistogramStack) -> None:
         source_weights, target_weights = self._weights(sources, targets)
-        left = _Side(sources, source_weights, self._source_side, term=-2, one=-1)
-        right = _Side(targets, target_weights, self._target_side, term=-1, one=-2)
+        left = _Side(sources, source_weights, self._source_side, sign=1, term=-2, one=-1)
+        right = _Side(targets, target_weights, self._target_side, sign=-1, term=-1, one=-2)
         blocks = _feature_blocks(sources, min(TILE, max(values.shape)))
         for rows in slices(len(sources), TILE):
             for columns in slices(len(targets), TILE):
@@ -80,12 +80,13 @@ class BilinearDistance(HistogramDistance):
 
 @dataclass(frozen=True)
 class _Side:
-    """One factor of the matrix product: per task and feature, its weight times (vector, term, 1).
+    """One factor of the matrix product: per task and feature, its weight times (±vector, term, 1).
 
     Args:
         stack: The tasks.
         weights: float64 [tasks, features].
         transform: Frequencies → vectors and terms.
+        sign: Of the vectors.
         term: Column of the terms, which meets the other side's 1.
         one: Column of the 1, which meets the other side's term.
     """
@@ -93,6 +94,7 @@ class _Side:
     stack: HistogramStack
     weights: Matrix
     transform: Callable[[Matrix], tuple[Matrix, Matrix]]
+    sign: int
     term: int
     one: int
 
@@ -110,7 +112,7 @@ class _Side:
         def fill(part: slice) -> None:
             chosen = slice(tasks.start + part.start, tasks.start + part.stop)
             vectors, terms = self.transform(self.stack.frequencies(chosen, features))
-            np.multiply(vectors, weights[part, :, None], out=columns[part, :, :-2])
+            np.multiply(vectors, self.sign * weights[part, :, None], out=columns[part, :, :-2])
             columns[part, :, self.term] = weights[part] * terms
             columns[part, :, self.one] = weights[part]
 

@@ -27,7 +27,7 @@ class SquaredDistance(BilinearDistance):
 
     def _target_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
         x = self._embed(h)
-        return -2 * x, _energy(x)
+        return 2 * x, _energy(x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,5 +50,5 @@ L2 = SquaredL2(
     zero_self=True,
     non_negative=True,
     ordered_bins=False,
-    noise="adds a known constant per task, which can be subtracted: keeps the order of neighbours",
+    noise="grows by a known amount per task; once that is subtracted the order of neighbours is unbiased",
 )

@@ -50,5 +50,5 @@ CRAMER = Cramer(
     zero_self=True,
     non_negative=True,
     ordered_bins=True,
-    noise="adds a known constant per task, which can be subtracted: keeps the order of neighbours",
+    noise="grows by a known amount per task; once that is subtracted the order of neighbours is unbiased",
 )

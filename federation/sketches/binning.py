@@ -67,9 +67,14 @@ class Binner:
         self._row_start = np.arange(self.n_features) * self.n_bins
         self._single, self._double = (_Grid.of(edges, dtype) for dtype in _NEAR_EDGE)
 
-    def count(self, features: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """Return int64 [n_features, n_bins] counts of float [n_images, n_features] values."""
-        counts = np.zeros(self.n_features * self.n_bins, dtype=np.int64)
+    def count(self, features: npt.NDArray[Any], onto: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return counts with those of more values added.
+
+        Args:
+            features: float [n_images, n_features].
+            onto: int64 [n_features, n_bins], left as it is.
+        """
+        counts = onto.flatten()
         for start in range(0, len(features), _ROWS):
             block = self.bins(features[start : start + _ROWS])
             block += self._row_start

@@ -112,7 +112,7 @@ class HistogramSketch(Sketch):
         sums = self.feature_sums
         if sums is not None:
             sums = _safe_sum(sums, _fixed_sums(features))
-        grown = replace(self, counts=self.counts + self._binner.count(features), feature_sums=sums)
+        grown = replace(self, counts=self._binner.count(features, self.counts), feature_sums=sums)
         grown.__dict__["_binner"] = self._binner
         return grown
 

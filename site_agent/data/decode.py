@@ -97,7 +97,8 @@ def _to_rgb(image: Image.Image, orientation: int = 1) -> Image.Image:
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, "black")
         image = Image.alpha_composite(opaque, image.convert("RGBA"))
-    image = image.convert("RGB")
+    if image.mode != "RGB":
+        image = image.convert("RGB")
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 

@@ -54,6 +54,7 @@ class _Images:
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._start = 0
+        self._failure: DataError | None = None
 
     def __getitem__(self, index: int) -> npt.NDArray[Any]:
         shape, dtype = self._header.shape[1:], self._header.dtype
@@ -65,16 +66,24 @@ class _Images:
         return np.frombuffer(data, dtype).reshape(shape)
 
     def _opened(self) -> BinaryIO:
+        if self._failure is not None:
+            # Unpacking is long: it is not tried again for every image.
+            raise DataError(self._failure.problem, remedy=self._failure.remedy)
         if self._file is None:
-            member = self._header.member
-            if member.compress_type == zipfile.ZIP_STORED:
-                self._file = self._archive.open("rb")
-                self._start = member_offset(self._file, member) + self._header.length
-            else:
-                self._file = _unpacked(self._archive, member)
-                self._start = self._header.length
+            try:
+                self._file, self._start = self._open()
+            except DataError as error:
+                self._failure = error
+                raise
             weakref.finalize(self, self._file.close)
         return self._file
+
+    def _open(self) -> tuple[BinaryIO, int]:
+        member = self._header.member
+        if member.compress_type != zipfile.ZIP_STORED:
+            return _unpacked(self._archive, member), self._header.length
+        file = self._archive.open("rb")
+        return file, member_offset(file, member) + self._header.length
 
 
 class NpzSource(ImageSource):
@@ -276,6 +285,8 @@ def _unpacked(archive: Path, member: zipfile.ZipInfo) -> BinaryIO:
             return target
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{member.filename} is damaged ({error})") from error
+    except OSError as error:
+        raise DataError(f"{member.filename} cannot be unpacked ({error.strerror})") from error
 
 
 def _stamp(path: Path) -> str:

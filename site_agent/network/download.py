@@ -16,7 +16,7 @@ from huggingface_hub import hf_hub_url, try_to_load_from_cache
 
 from federation.errors import ExtractorError
 
-_HUB_FILE = "model.safetensors"
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _TIMEOUT_S = 5.0
 
 
@@ -38,11 +38,12 @@ def hub_download(repository: str | None, url: str | None) -> Iterator[dict[str, 
         with url_download(url or ""):
             yield {}
         return
-    cached = try_to_load_from_cache(repository, _HUB_FILE)
-    if isinstance(cached, str):
-        yield {"file": cached}
+    cached = [try_to_load_from_cache(repository, file) for file in _HUB_FILES]
+    found = [path for path in cached if isinstance(path, str)]
+    if found:
+        yield {"file": found[0]}
         return
-    with _reported(hf_hub_url(repository, _HUB_FILE)):
+    with _reported(hf_hub_url(repository, _HUB_FILES[0])):
         yield {}
 
 

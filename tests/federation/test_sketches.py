@@ -60,6 +60,50 @@ def test_arithmetic_binning_never_disagrees_with_a_search(x):
     np.testing.assert_array_equal(Binner(EDGES).bins(x), by_search(x.astype(np.float64), EDGES))
 
 
+@given(
+    low=st.floats(-1e6, 1e6),
+    width=st.floats(1e-9, 1e6),
+    n_bins=st.sampled_from([1, 3, 100, 1000]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_binning_is_exact_for_ranges_of_any_place_and_width(low, width, n_bins, dtype):
+    edges = equal_width_edges(np.array([low, 0.0]), np.array([low + width, width]), n_bins)
+    x = hard_values(edges).astype(dtype)
+    np.testing.assert_array_equal(Binner(edges).bins(x), by_search(x.astype(np.float64), edges))
+
+
+def test_binning_is_exact_where_doubles_are_too_coarse_for_even_edges():
+    low = np.array([1e9, 0.0, 0.0, 0.0])
+    edges = equal_width_edges(low, low + np.array([1e-6, 1.0, 5e-324, 1e-310]), 100)
+    x = hard_values(edges)
+    np.testing.assert_array_equal(Binner(edges).bins(x), by_search(x, edges))
+
+
+def test_one_uneven_feature_leaves_the_others_right():
+    edges = EDGES.copy()
+    edges[2, 1:-1] = np.sort(np.random.default_rng(0).uniform(edges[2, 0], edges[2, -1], 49))
+    x = np.concatenate([hard_values(edges), make_features(2, 500)])
+    for features in (x, x.astype(np.float32)):
+        np.testing.assert_array_equal(
+            Binner(edges).bins(features), by_search(features.astype(np.float64), edges)
+        )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.filterwarnings("error")
+def test_the_largest_and_smallest_numbers_have_a_bin(dtype):
+    limits = np.finfo(dtype)
+    x = np.repeat([limits.max, limits.min, limits.smallest_subnormal, -limits.smallest_subnormal], 6)
+    x = x.reshape(4, 6).astype(dtype)
+    np.testing.assert_array_equal(Binner(EDGES).bins(x), by_search(x.astype(np.float64), EDGES))
+
+
+def test_the_memory_layout_of_features_does_not_matter():
+    on_edges = np.ascontiguousarray(EDGES.T)
+    for features in (np.asfortranarray(on_edges), np.repeat(on_edges, 2, axis=0)[::2]):
+        np.testing.assert_array_equal(Binner(EDGES).bins(features), by_search(on_edges, EDGES))
+
+
 def test_equal_mass_edges_with_ties_lose_no_image():
     mostly_zero = np.maximum(np.random.default_rng(0).normal(-1, 1, (400, 6)), 0)
     edges = edges_from_reference(mostly_zero, 8, "equal-mass")
@@ -155,6 +199,31 @@ def test_sketches_of_other_edges_or_settings_do_not_add():
     ):
         with pytest.raises(SpaceMismatchError):
             a + other
+
+
+@pytest.mark.parametrize("images", [0, -1])
+def test_a_cap_of_no_images_per_patient_is_refused(images):
+    with pytest.raises(PolicyError, match="bound nothing"):
+        HistogramSketch.zero(EDGES).sensitivity(images)
+
+
+def test_added_sums_that_would_overflow_are_refused():
+    large = HistogramSketch(np.ones((6, 50), dtype=np.int64), EDGES, np.full(6, 2**62))
+    with pytest.raises(FingerprintError, match="overflow"):
+        large + large
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([[3, -1], [1, 1]], "negative or beyond"),
+        ([[2**62, 2**62], [0, 2**63 - 1]], "negative or beyond"),
+        ([[1, 1], [1, 2]], "do not all sum"),
+    ],
+)
+def test_counts_that_no_images_give_are_refused(rows, complaint):
+    with pytest.raises(FingerprintError, match=complaint):
+        HistogramSketch.from_arrays({"counts": np.array(rows, dtype=np.int64)})
 
 
 @pytest.mark.parametrize("counts", [np.zeros(5, int), np.zeros((2, 3)), np.zeros((0, 4), int), [["a"]]])

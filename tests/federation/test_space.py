@@ -115,3 +115,23 @@ def test_edges_cannot_be_changed_afterwards():
 def test_edges_of_zero_width_ranges_are_widened_and_others_kept():
     edges = equal_width_edges(np.array([0.0, 1.0]), np.array([0.0, 2.0]), 2)
     np.testing.assert_array_equal(edges, [[-1, 0, 1], [1, 1.5, 2]])
+
+
+def test_the_sign_of_zero_does_not_change_the_id():
+    space = make_space()
+    edges = space.edges.copy()
+    edges[:, 0] = 0.0
+    negative = edges.copy()
+    negative[:, 0] = -0.0
+    assert replace(space, edges=edges) == replace(space, edges=negative)
+
+
+@pytest.mark.parametrize("features", [np.zeros((0, 3)), np.zeros(4), np.full((5, 2), np.nan)])
+def test_a_reference_that_cannot_place_edges_is_refused(features):
+    with pytest.raises(SpaceError, match="cannot place 10 bins"):
+        edges_from_reference(features, 10, "equal-width")
+
+
+def test_less_than_one_bin_is_refused():
+    with pytest.raises(SpaceError, match="cannot place 0 bins"):
+        edges_from_reference(make_features(1), 0, "equal-mass")

@@ -145,22 +145,26 @@ def test_nothing_left_is_an_error_even_when_all_may_fail(tmp_path):
         run(source, max_unreadable=1.0)
 
 
+def interrupted(stream):
+    for _ in stream:
+        raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_no_thread_outlives_the_iteration(tmp_path, workers):
     source = make_source(tmp_path, {"a": 50, "b": 50})
-    before = threads_of_loaders()
     stream = ImageStream(source, make_transform(), EVERYTHING, batch_size=4, workers=workers)
     assert sum(len(batch.labels) for batch in stream) == 100
-    assert threads_of_loaders() == before
+    assert threads_of_loaders() == []
     unfinished = iter(stream)
     next(unfinished)
+    assert len(threads_of_loaders()) == workers
     unfinished.close()
-    assert threads_of_loaders() == before
+    assert threads_of_loaders() == []
     with pytest.raises(KeyboardInterrupt):
-        for _ in stream:
-            raise KeyboardInterrupt
+        interrupted(stream)
     gc.collect()
-    assert threads_of_loaders() == before
+    assert threads_of_loaders() == []
 
 
 def test_decoding_never_runs_far_ahead_of_the_consumer(tmp_path, monkeypatch):
@@ -199,6 +203,11 @@ def test_with_replacement_there_are_exactly_n_draws(available, n, seed):
     assert (len(indices), indices.dtype) == (n, np.int64)
     assert (np.diff(indices) >= 0).all()
     assert 0 <= indices.min() <= indices.max() < available
+
+
+def test_an_empty_selection_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no images to draw from"):
+        run(make_source(tmp_path).subset([]))
 
 
 def test_draws_follow_the_seed_and_are_uniform():

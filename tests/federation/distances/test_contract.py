@@ -1,5 +1,7 @@
 """What every registered distance must keep, whatever its formula; a new entry is picked up by itself."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from factories import make_fingerprint, make_identity, make_space
@@ -117,7 +119,7 @@ def test_a_new_task_gives_the_row_and_column_of_the_full_matrix(name):
 def test_blocks_do_not_change_the_result(name, monkeypatch):
     tasks = [random_sketch(i) for i in range(40)]
     whole = matrix(name, tasks, tasks)
-    for constant, value in {"TILE": 16, "BLOCK": 64, "_SIDE": 3, "CHUNK": 50}.items():
+    for constant, value in {"TILE": 16, "BLOCK": 64, "_SIDE": 3, "CHUNK": 50, "CURVE": 20}.items():
         monkeypatch.setattr(f"federation.distances.histogram.{constant}", value)
     np.testing.assert_allclose(matrix(name, tasks, tasks), whole, atol=1e-12)
 
@@ -149,7 +151,10 @@ def naive(name, source, target):
         "emd": lambda f: np.abs(cumulative[f]).sum(),
         "cramer": lambda f: (cumulative[f] ** 2).sum(),
         "l2": lambda f: ((h_s[f] - h_t[f]) ** 2).sum(),
-    }.get(name, bkld)
+        "bkld-small": bkld,
+        "bkld-large": bkld,
+        "bkld-large-source": bkld,
+    }[name]
     weights = {
         "bkld-small": np.exp(target.mean_features()),
         "bkld-large-source": source.mean_features(),
@@ -159,7 +164,7 @@ def naive(name, source, target):
 
 @every_distance
 def test_all_pairs_agree_with_the_formula_written_down_for_one_pair(name):
-    tasks = [random_sketch(i) for i in range(8)]
+    tasks = [random_sketch(i, n=50 + 100 * i) for i in range(8)] + odd_sketches()
     expected = [[naive(name, source, target) for target in tasks] for source in tasks]
     np.testing.assert_allclose(matrix(name, tasks, tasks), expected, atol=1e-12)
 
@@ -182,12 +187,71 @@ def test_histograms_of_two_spaces_are_refused(name):
 
 
 @every_distance
+def test_cells_that_noise_made_negative_give_finite_values(name):
+    noisy = []
+    for seed in range(4):
+        noise = np.rint(np.random.default_rng(seed).normal(0, 5, (N_FEATURES, N_BINS))).astype(np.int64)
+        noisy.append(HistogramSketch(random_sketch(seed).counts + noise, EDGES))
+    assert (noisy[0].counts < 0).any()
+    assert np.isfinite(matrix(name, noisy, noisy)).all()
+
+
+@every_distance
+def test_signed_features_give_finite_values(name):
+    edges = EDGES - EDGES.mean()
+    tasks = [random_sketch(i, edges=edges) for i in range(4)]
+    assert (tasks[0].mean_features() < 0).any()
+    found = matrix(name, tasks, tasks)
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+
+
+def test_a_source_whose_means_are_all_zero_weighs_features_equally():
+    a, b = random_sketch(1), random_sketch(2)
+    zero = HistogramSketch(a.counts, EDGES, np.zeros(N_FEATURES, dtype=np.int64))
+    expected = matrix("bkld-large", [a], [b])
+    assert matrix("bkld-large-source", [zero], [b]) == pytest.approx(expected, abs=1e-12)
+
+
+@every_distance
+def test_histograms_with_and_without_edges_do_not_mix(name):
+    bare = HistogramSketch(random_sketch(1).counts)
+    with pytest.raises(SpaceMismatchError, match="source 0 carries no bin edges"):
+        matrix(name, [bare], [random_sketch(2)])
+
+
+@every_distance
+def test_fingerprints_of_two_spaces_are_refused_by_name(name, tmp_path):
+    identity, ours, theirs = make_identity("a", tmp_path), make_space(), make_space(image_size=128)
+    a, b = make_fingerprint(identity, "x", ours), make_fingerprint(identity, "y", theirs)
+    with pytest.raises(SpaceMismatchError, match=r"a/x lives in space .* and a/y in space"):
+        matrix(name, [a], [b])
+
+
+@every_distance
+def test_every_entry_says_what_it_is(name):
+    distance = distances.get(name)
+    assert (distance.name, distance.needs) == (name, "histogram")
+    assert distance.formula
+    assert distance.origin
+    assert distance.noise
+
+
+@every_distance
+def test_the_reference_page_shows_the_entry_as_declared(name):
+    page = (Path(__file__).parents[3] / "docs/distances.md").read_text()
+    assert distances.markdown_table() in page
+    assert f"`{name}`" in page
+
+
+@every_distance
 def test_fingerprints_are_compared_through_their_histograms(name, tmp_path):
     space = make_space()
     identity = make_identity("a", tmp_path)
     prints = [make_fingerprint(identity, f"t{i}", space, seed=i).bind(space) for i in range(3)]
     np.testing.assert_array_equal(
-        matrix(name, prints, prints), matrix(name, [p.histogram for p in prints], [p.histogram for p in prints])
+        matrix(name, prints, prints),
+        matrix(name, [p.histogram for p in prints], [p.histogram for p in prints]),
     )
 
 
@@ -197,7 +261,7 @@ def test_no_tasks_give_an_empty_matrix(name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UnknownNameError, match="no distance 'nearest'.*cramer"):
+    with pytest.raises(UnknownNameError, match=r"no distance 'nearest'.*cramer"):
         distances.get("nearest")
 
 

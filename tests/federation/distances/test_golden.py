@@ -24,9 +24,7 @@ def features(shared):
 
 def sketches(golden, features, n_bins):
     edges = equal_width_edges(np.array(golden["lo"]), np.array(golden["hi"]), n_bins)
-    return {
-        name: HistogramSketch.from_features(x, edges, exact_means=True) for name, x in features.items()
-    }
+    return {name: HistogramSketch.from_features(x, edges, exact_means=True) for name, x in features.items()}
 
 
 @pytest.mark.reference

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image
 from pictures import make_pixels
+from PIL import Image
 
 from federation.errors import DataError
 from site_agent.data import decode

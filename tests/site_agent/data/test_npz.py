@@ -130,7 +130,7 @@ def test_pickled_arrays_are_refused_and_never_unpickled(tmp_path):
 
 
 def test_fortran_order_is_refused_with_what_to_do(tmp_path):
-    with pytest.raises(DataError, match="is in Fortran order: save np.ascontiguousarray of it"):
+    with pytest.raises(DataError, match=r"is in Fortran order: save np\.ascontiguousarray of it"):
         open_npz(tmp_path, images=np.asfortranarray(IMAGES), labels=LABELS)
 
 
@@ -157,8 +157,20 @@ def test_too_little_room_to_unpack_says_where_and_what_to_do(tmp_path, monkeypat
     source = open_npz(tmp_path, images=IMAGES, labels=LABELS)
     full = type("Usage", (), {"free": 10})
     monkeypatch.setattr(npz.shutil, "disk_usage", lambda path: full)
-    with pytest.raises(DataError, match="has 0 MiB free → set TMPDIR"):
-        source.load(0)
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"^x\.npz\[0\]: unpacking .* has 0 MiB free → set TMPDIR"):
+            source.load(0)
+
+
+def test_a_failed_unpacking_is_not_repeated_for_every_image(tmp_path, monkeypatch):
+    source = open_npz(tmp_path, images=IMAGES, labels=LABELS)
+    (tmp_path / "x.npz").unlink()
+    for i in range(2):
+        with pytest.raises(
+            DataError, match=rf"^x\.npz\[{i}\]: images\.npy cannot be unpacked \(No such file"
+        ):
+            source.load(i)
+        monkeypatch.setattr(npz, "_unpacked", None)
 
 
 def test_stored_arrays_are_read_in_place(tmp_path, monkeypatch):

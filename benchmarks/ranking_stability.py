@@ -1,12 +1,13 @@
-"""How many images a fingerprint needs before the ranking of sources stops changing.
+"""How many images a fingerprint needs, and which distances find a dataset's own other half.
 
-``python -m benchmarks.sample_budget DIR [--json]`` reads a directory of tasks (one folder with images.zip and
+``python -m benchmarks.ranking_stability DIR [--json]`` reads a directory of tasks (one folder with images.zip and
 labels.csv each, or .npz files), extracts features once, and compares rankings from n images per task with
 those from disjoint other images of the same tasks: the second half of every dataset is the reference.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from federation.sampling import SamplingPlan
 from federation.sketches import HistogramSketch
 from site_agent.extractors import load_extractor, packaged_efficientnet_lite0
 from site_agent.loading import ImageStream
+from site_agent.reference_corpus import DEFAULT_IMAGES
 from site_agent.space_builder import SpaceRecipe, build_space
 
 BUDGETS = (10, 30, 100, 200, 300, 500, 750, 1000)
@@ -32,26 +34,42 @@ def main() -> None:
     arguments = parser.parse_args()
     edges, features = _features(arguments.directory)
     results = [row for n in BUDGETS for row in _stability(edges, features, n, arguments.draws)]
+    retrieval = _retrieval(edges, features)
     if arguments.json:
-        print(json.dumps({"results": results}, indent=1))
+        print(json.dumps({"results": results, "retrieval": retrieval}, indent=1))
         return
     print("n images  distance     tasks  Spearman  top-3 overlap")
     for row in results:
         print(
             f"{row['n']:8d}  {row['distance']:11s}  {row['tasks']:5d}  {row['spearman']:8.3f}  {row['top3']:13.3f}"
         )
+    print("\nhalves that find their other half first, among all other halves:")
+    for name, found in retrieval.items():
+        print(f"{name:18s} {found} of {2 * len(features)}")
+
+
+def _retrieval(edges: np.ndarray, features: dict[str, np.ndarray]) -> dict[str, int]:
+    """Split every dataset in two: how many halves have their other half as the nearest source."""
+    halves = [half[:500] for x in features.values() for half in _halves(x)]
+    sketches = [HistogramSketch.from_features(half, edges) for half in halves]
+    found = {}
+    for name in distances.names():
+        values = distances.get(name).matrix(sketches, sketches)
+        np.fill_diagonal(values, np.inf)
+        found[name] = int((values.argmin(axis=0) == np.arange(len(halves)) ^ 1).sum())
+    return found
 
 
 def _features(root: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     extractor = load_extractor(packaged_efficientnet_lite0())
-    recipe = SpaceRecipe("budget", 100, "equal-width", 1000)
+    recipe = SpaceRecipe("budget", 100, "equal-width", DEFAULT_IMAGES)
     space = build_space(recipe, extractor, lambda *_: None)
     found = {}
     for name, source in task_sources(root):
         plan = SamplingPlan(2 * max(BUDGETS), seed=1)
         stream = ImageStream(source, space.extractor.transform, plan, batch_size=extractor.batch_size)
         found[name] = np.concatenate([extractor(batch.images) for batch in stream])
-        print(f"{name}: {len(found[name])} images", flush=True)
+        print(f"{name}: {len(found[name])} images", file=sys.stderr, flush=True)
     return space.edges, found
 
 

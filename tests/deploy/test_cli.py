@@ -1,0 +1,154 @@
+"""The command line in one process: what it prints, writes and returns."""
+
+import json
+import sys
+
+import pytest
+from small_federation import write_small_federation
+
+from deploy import cli
+
+
+@pytest.fixture
+def fedprint(monkeypatch, capsys):
+    """Run ``fedprint`` with arguments; returns exit status, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fedprint", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        captured = capsys.readouterr()
+        return stopped.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which ``fedprint simulate`` has run."""
+    from rich.console import Console
+
+    from deploy.federation_file import FederationConfig
+    from deploy.progress_display import ProgressDisplay
+    from deploy.simulation import simulate
+
+    folder = tmp_path_factory.mktemp("cli")
+    config = FederationConfig.read(write_small_federation(folder))
+    simulate(config, ProgressDisplay(Console(quiet=True)))
+    return folder
+
+
+@pytest.fixture
+def there(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    return finished
+
+
+def test_simulate_prints_matrix_sources_warning_and_report(fedprint, tmp_path):
+    status, out, err = fedprint("simulate", write_small_federation(tmp_path))
+    assert (status, err) == (0, "")
+    for expected in ("anna/digits", "nearest of 1 by js", "listened and released nothing", "anyone who holds"):
+        assert expected in " ".join(out.split())
+    assert "<html" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_simulate_says_who_is_missing_and_returns_3(fedprint, tmp_path):
+    status, out, _ = fedprint("simulate", write_small_federation(tmp_path, trusts=("open", "open", "pooled")))
+    assert status == 3
+    assert "missing cork/digits" in " ".join(out.split())
+
+
+def test_a_missing_federation_file_is_one_error(fedprint, tmp_path):
+    status, out, err = fedprint("simulate", tmp_path / "nowhere.toml")
+    assert (status, out.strip()) == (1, "")
+    assert err.startswith("error: configuration ")
+    assert "→ check the path" in err
+
+
+def test_init_writes_an_example_that_is_valid_once_its_data_exist(fedprint, tmp_path):
+    path = tmp_path / "federation.toml"
+    assert fedprint("init", "simulation", path)[0] == 0
+    status, _, err = fedprint("simulate", path)
+    # Every key is accepted; only the example's datasets are not there.
+    assert status == 1
+    for task in ("st-anna/pneumonia-cxr", "st-anna/skin-lesions", "county-hospital/head-ct", "breast-us"):
+        assert task in err
+
+
+def test_init_never_overwrites(fedprint, tmp_path):
+    path = tmp_path / "federation.toml"
+    path.write_text("mine")
+    status, _, err = fedprint("init", "simulation", path)
+    assert (status, path.read_text()) == (1, "mine")
+    assert "exists already" in err
+
+
+def test_tasks_as_json(fedprint, there):
+    status, out, _ = fedprint("hub", "tasks", "--json")
+    tasks = json.loads(out)["tasks"]
+    assert status == 0
+    assert [(t["key"], t["n_images"], t["trust_mode"]) for t in tasks] == [
+        ("anna/digits", 60, "open"),
+        ("bern/digits", 60, "open"),
+    ]
+
+
+def test_matrix_as_json_names_rows_and_columns(fedprint, there):
+    _, out, _ = fedprint("hub", "matrix", "--distance", "cramer", "--json")
+    found = json.loads(out)
+    assert (found["rows"], found["columns"], found["distance"]) == ("source", "target", "cramer")
+    assert found["tasks"] == ["anna/digits", "bern/digits"]
+    assert found["values"][0][0] == pytest.approx(0, abs=1e-10)
+    assert found["values"][0][1] > 0
+
+
+def test_matrix_as_a_table(fedprint, there):
+    _, out, _ = fedprint("hub", "matrix")
+    assert "js: rows are sources, columns are targets" in out
+    assert "2 bern/digits" in out
+
+
+def test_recommend_uses_the_runs_distance_unless_told_otherwise(fedprint, there):
+    answers = [
+        json.loads(fedprint("hub", "recommend", "anna/digits", "--top", "1", "--json", *extra)[1])
+        for extra in ([], ["--distance", "bkld-small"])
+    ]
+    assert [a["distance"] for a in answers] == ["js", "bkld-small"]
+    assert [a["recommendations"][0]["source"] for a in answers] == ["bern/digits", "bern/digits"]
+    assert answers[0]["recommendations"][0]["reasons"][0] == "nearest of 1 by js"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("recommend", "cork/digits"), "is no task of the catalogue"),
+        (("recommend", "digits"), "names several tasks"),
+        (("recommend", "anna/digits", "--distance", "nearest"), "no distance 'nearest'"),
+        (("matrix", "--catalogue", "federation.toml"), "federation.toml"),
+        (("tasks", "--catalogue", "nowhere.sqlite"), "no catalogue at nowhere.sqlite"),
+    ],
+)
+def test_wrong_questions_get_one_error_with_a_remedy(fedprint, there, arguments, message):
+    status, out, err = fedprint("hub", *arguments)
+    assert (status, out) == (1, "")
+    assert message in err
+    assert "→" in err
+
+
+def test_no_catalogue_at_all_says_how_to_make_one(fedprint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = fedprint("hub", "tasks")
+    assert status == 1
+    assert "fedprint demo" in err
+
+
+def test_report_writes_a_page(fedprint, there, tmp_path):
+    status, _, _ = fedprint("hub", "report", "--output", tmp_path / "page.html")
+    assert status == 0
+    assert "anna/digits" in (tmp_path / "page.html").read_text()
+
+
+def test_wrong_usage_returns_2(fedprint):
+    status, _, err = fedprint("hub", "matrix", "--nonsense")
+    assert status == 2
+    assert "--nonsense" in err
