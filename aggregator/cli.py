@@ -61,7 +61,7 @@ def show_matrix(
 
 @app.command()
 def recommend(
-    task: Annotated[str, typer.Argument(help="Target: site/task, or the task's name if only one site has it.")],
+    task: Annotated[str, typer.Argument(help="Target: site/task, or just the task if one site has it.")],
     top: Annotated[int, typer.Option(min=1, help="How many sources.")] = 3,
     catalogue: CatalogueOption = None,
     distance: DistanceOption = None,
@@ -72,7 +72,9 @@ def recommend(
     matrices = read_matrices(store, store.latest_space())
     name = distance or _default_distance(store)
     if name not in matrices:
-        raise UnknownNameError(f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(matrices))
+        raise UnknownNameError(
+            f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(matrices)
+        )
     possible = candidates(matrices, task)
     ranking = NearestFirst(name).recommend(possible)[:top]
     if as_json:

@@ -44,7 +44,9 @@ class HubConfig(BaseModel):
         names = [check_name("site", entry.name) for entry in self.site]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ConfigError(f"the site name {twice[0]!r} is used twice", remedy="give every site its own name")
+            raise ConfigError(
+                f"the site name {twice[0]!r} is used twice", remedy="give every site its own name"
+            )
         return self
 
     @property

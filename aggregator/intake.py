@@ -24,7 +24,9 @@ def admit(encoded: bytes, site: str, task: str, public_key: str, space: Space) -
         bound = fingerprint.bind(space)
         _check_content(bound, site, task)
     except FedprintError as error:
-        raise IntakeError(f"fingerprint {site}/{task} refused: {error.problem}", remedy=error.remedy) from error
+        raise IntakeError(
+            f"fingerprint {site}/{task} refused: {error.problem}", remedy=error.remedy
+        ) from error
     return bound
 
 

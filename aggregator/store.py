@@ -163,7 +163,8 @@ class Catalogue:
         with self._errors(), self._engine.connect() as connection:
             rows = connection.execute(query.order_by(_fingerprint.c.seq)).all()
         return [
-            Entry(r.seq, r.current, r.received_at, Fingerprint.from_bytes(r.content).bind(space)) for r in rows
+            Entry(r.seq, r.current, r.received_at, Fingerprint.from_bytes(r.content).bind(space))
+            for r in rows
         ]
 
     def borders(self, space: Space, distance: str) -> dict[int, Border]:

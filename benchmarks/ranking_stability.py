@@ -1,7 +1,7 @@
 """How many images a fingerprint needs, and which distances find a dataset's own other half.
 
-``python -m benchmarks.ranking_stability DIR [--json]`` reads a directory of tasks (one folder with images.zip and
-labels.csv each, or .npz files), extracts features once, and compares rankings from n images per task with
+``python -m benchmarks.ranking_stability DIR [--json]`` reads a directory of tasks (one folder with
+images.zip and labels.csv each, or .npz files), extracts features once, and compares rankings from n images per task with
 those from disjoint other images of the same tasks: the second half of every dataset is the reference.
 """
 
@@ -41,7 +41,8 @@ def main() -> None:
     print("n images  distance     tasks  Spearman  top-3 overlap")
     for row in results:
         print(
-            f"{row['n']:8d}  {row['distance']:11s}  {row['tasks']:5d}  {row['spearman']:8.3f}  {row['top3']:13.3f}"
+            f"{row['n']:8d}  {row['distance']:11s}  {row['tasks']:5d}  {row['spearman']:8.3f}"
+            f"  {row['top3']:13.3f}"
         )
     print("\nhalves that find their other half first, among all other halves:")
     for name, found in retrieval.items():
@@ -87,7 +88,9 @@ def _stability(edges, features, n: int, draws: int) -> list[dict[str, object]]:
         ]
         for name in NAMES:
             distance = distances.get(name)
-            scores[name].append(_agreement(distance.matrix(sample, sample), distance.matrix(reference, reference)))
+            scores[name].append(
+                _agreement(distance.matrix(sample, sample), distance.matrix(reference, reference))
+            )
     means = {name: np.mean(rows, axis=0) for name, rows in scores.items()}
     return [
         {"n": n, "distance": name, "tasks": len(halves), "spearman": float(m[0]), "top3": float(m[1])}

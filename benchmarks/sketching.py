@@ -43,14 +43,12 @@ def _measure(batch: int, forward_s: float) -> dict[str, float]:
     edges = edges_from_reference(np.repeat(features, 3, axis=0), N_BINS, "equal-width")
     sketch = HistogramSketch.zero(edges).update(features)
     counts = torch.zeros(N_FEATURES, N_BINS)
-    ours, loop = [], []
-    for _ in range(REPEATS):
-        ours.append(_seconds(lambda: sketch.update(features)))
-        loop.append(_seconds(lambda: _histc_loop(torch.from_numpy(features), edges, counts)))
-    update_s = statistics.median(ours)
+    tensor = torch.from_numpy(features)
+    update_s = statistics.median(_seconds(lambda: sketch.update(features)) for _ in range(REPEATS))
+    loop_s = statistics.median(_seconds(lambda: _histc_loop(tensor, edges, counts)) for _ in range(REPEATS))
     return {
         "batch": batch,
-        "loop_ratio": statistics.median(loop) / update_s,
+        "loop_ratio": loop_s / update_s,
         "share_of_forward": update_s / (batch * forward_s),
     }
 

@@ -37,7 +37,9 @@ app.add_typer(init_app, name="init")
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all results.")] = Path("fedprint-demo"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all results.")] = Path(
+        "fedprint-demo"
+    ),
 ) -> None:
     """Run an embedded consortium of real images: sites, aggregator, matrix, recommendations, report."""
     from deploy.demo import demo_federation
@@ -47,7 +49,7 @@ def demo(
 
 @app.command()
 def simulate(
-    federation: Annotated[Path, typer.Argument(help="The federation file; `fedprint init simulation` writes one.")],
+    federation: Annotated[Path, typer.Argument(help="The federation file.")],
 ) -> None:
     """Simulate a consortium of your own datasets on this machine."""
     from deploy.federation_file import FederationConfig

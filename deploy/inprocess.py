@@ -7,12 +7,12 @@ through Flower's serialisation. This is the only file that uses private names of
 
 import logging
 import queue
-import random
+import secrets
 import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -82,7 +82,7 @@ class InProcessGrid(Grid):
         self._run = Run.create_empty(0)
         self._replies: dict[str, Message] = {}
         self._lock = threading.Lock()
-        self._shuffle = random.Random(0).shuffle
+        self._shuffle = secrets.SystemRandom().shuffle
         self._record = record
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         # Daemon threads: a site that hangs past its deadline must not keep the process alive.
@@ -100,7 +100,12 @@ class InProcessGrid(Grid):
         return self._run
 
     def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
     ) -> Message:
         """Return a new message (kept by Flower for older apps)."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
@@ -125,7 +130,9 @@ class InProcessGrid(Grid):
         self._shuffle(arrived)
         return arrived
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
         """Not offered: rounds push and poll with a deadline of their own."""
         raise NotImplementedError("use push_messages and pull_messages")
 
@@ -168,8 +175,7 @@ class InProcessGrid(Grid):
         message_id = message.object_id
         contents = {key: part.deflate() for key, part in get_all_nested_objects(message).items()}
         blobs = tuple(contents.values())
-        copy = inflate_object_from_contents(message_id, contents)
-        assert isinstance(copy, Message)
+        copy = cast(Message, inflate_object_from_contents(message_id, contents))
         copy.metadata.__dict__["_message_id"] = message_id
         if self._record:
             with self._lock:

@@ -43,5 +43,6 @@ def read_config(path: Path, model: type[Model]) -> Model:
 def describe(error: ValidationError) -> str:
     """Return every complaint of a validation as ``field: complaint``, separated by semicolons."""
     return "; ".join(
-        f"{'.'.join(map(str, complaint['loc'])) or 'file'}: {complaint['msg']}" for complaint in error.errors()
+        f"{'.'.join(map(str, complaint['loc'])) or 'file'}: {complaint['msg']}"
+        for complaint in error.errors()
     )

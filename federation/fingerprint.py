@@ -129,9 +129,7 @@ class Fingerprint:
                 f"{space.space_id[:12]} ({space.name})",
                 remedy="fingerprint the task again in that space",
             )
-        return replace(
-            self, sketches={**self.sketches, "histogram": self.histogram.with_edges(space.edges)}
-        )
+        return replace(self, sketches={**self.sketches, "histogram": self.histogram.with_edges(space.edges)})
 
     def to_bytes(self) -> bytes:
         """Return the one valid encoding of the fingerprint."""
@@ -220,4 +218,3 @@ def _decode_sketch(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Sketch:
         raise FingerprintError(f"unknown kind of sketch {kind!r}", remedy="update fedprint")
     own = {name.split(".", 1)[1]: a for name, a in arrays.items() if name.split(".", 1)[0] == kind}
     return KINDS[kind].from_arrays(own)
-

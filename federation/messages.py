@@ -214,9 +214,7 @@ class SiteReply:
 
 
 def _encode(kind: str, header: dict[str, Any], blobs: Mapping[str, bytes]) -> RecordDict:
-    arrays = ArrayRecord(
-        {name: Array("uint8", (len(blob),), _STYPE, blob) for name, blob in blobs.items()}
-    )
+    arrays = ArrayRecord({name: Array("uint8", (len(blob),), _STYPE, blob) for name, blob in blobs.items()})
     config = ConfigRecord({"schema": SCHEMA, "kind": kind, "header": canonical_json(header)})
     return RecordDict({_RECORD: config, _BLOBS: arrays})
 

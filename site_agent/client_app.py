@@ -25,14 +25,18 @@ REFUSED = 100
 def fingerprint(message: Message, context: Context) -> Message:
     """Answer a request for fingerprints."""
     return _answer(
-        message, context, lambda site: fingerprint_tasks(site, FingerprintRequest.from_record(message.content))
+        message,
+        context,
+        lambda site: fingerprint_tasks(site, FingerprintRequest.from_record(message.content)),
     )
 
 
 @app.query("listen")
 def listen(message: Message, context: Context) -> Message:
     """Rank the catalogue for the site's own tasks; nothing leaves but 'done'."""
-    return _answer(message, context, lambda site: rank_locally(site, ListenRequest.from_record(message.content)))
+    return _answer(
+        message, context, lambda site: rank_locally(site, ListenRequest.from_record(message.content))
+    )
 
 
 def _answer(message: Message, context: Context, job: Callable[[Site], SiteReply]) -> Message:

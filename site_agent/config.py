@@ -31,7 +31,7 @@ class WeightsConfig(BaseModel):
     @model_validator(mode="after")
     def _local_files_are_pinned(self) -> "WeightsConfig":
         if self.file is not None and self.sha256 is None:
-            raise ValueError(f"the weights file {self.source} needs its sha256 (run: sha256sum {self.source})")
+            raise ValueError(f"the weights file {self.source} needs its sha256; sha256sum prints it")
         return self
 
     def resolve(self, base: Path) -> "WeightsConfig":
@@ -68,7 +68,7 @@ class SiteConfig(BaseModel):
 
     def mode(self, dataset: DatasetConfig) -> TrustMode:
         """Return the trust mode of a task."""
-        return getattr(dataset,"trust",None) or self.trust
+        return getattr(dataset, "trust", None) or self.trust
 
     def resolve(self, base: Path) -> "SiteConfig":
         """Return the configuration with relative paths taken from ``base``."""

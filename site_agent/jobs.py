@@ -137,9 +137,7 @@ def _candidate(
         lambda done, total: report(Progress(site.config.name, dataset.task, done, total)),
     )
     for bad in sketched.unreadable:
-        site.state.record(
-            "unreadable", job=job.job_id, task=dataset.task, image=bad.name, text=bad.reason
-        )
+        site.state.record("unreadable", job=job.job_id, task=dataset.task, image=bad.name, text=bad.reason)
     card = dataset.card(sketched.sketch.n, source.class_counts())
     n_unreadable = len(sketched.unreadable)
     return Candidate(card, sketched.sketch, space, sampling, sketched.arithmetic, n_unreadable)

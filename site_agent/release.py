@@ -73,7 +73,5 @@ def release(
     ).signed_by(identity)
     encoded = fingerprint.to_bytes()
     state.keep_release(job_id, task, encoded)
-    state.record(
-        "released", job=job_id, task=task, mode=mode.value, fingerprint=fingerprint.fingerprint_id
-    )
+    state.record("released", job=job_id, task=task, mode=mode.value, fingerprint=fingerprint.fingerprint_id)
     return encoded

@@ -40,9 +40,7 @@ class SpaceRecipe:
         return f"{reference_corpus.VERSION}, n={self.n_reference}"
 
 
-def build_space(
-    recipe: SpaceRecipe, extractor: Extractor, on_progress: Callable[[int, int], None]
-) -> Space:
+def build_space(recipe: SpaceRecipe, extractor: Extractor, on_progress: Callable[[int, int], None]) -> Space:
     """Return the space of a recipe; edges come from images that belong to no site.
 
     Args:

@@ -107,9 +107,7 @@ def _admit_all(
         for result in reply.results:
             if result.code == DONE:
                 try:
-                    admitted.append(
-                        admit(result.fingerprint, site, result.task, hub.roster[site], space)
-                    )
+                    admitted.append(admit(result.fingerprint, site, result.task, hub.roster[site], space))
                 except IntakeError as error:
                     log.warning("%s", error)
                     missing.append(Missing(site, result.task, error.code))

@@ -58,7 +58,11 @@ def test_a_histogram_of_no_images_is_refused(identity):
     fingerprint = make_fingerprint(identity, "t", space)
     empty = HistogramSketch(np.zeros((space.n_features, space.n_bins), dtype=np.int64))
     card = replace(fingerprint.card, n_images=0)
-    refused(identity, replace(fingerprint, sketches={"histogram": empty}, card=card).signed_by(identity), match="no image")
+    refused(
+        identity,
+        replace(fingerprint, sketches={"histogram": empty}, card=card).signed_by(identity),
+        match="no image",
+    )
 
 
 def test_a_histogram_of_another_shape_is_refused(identity):

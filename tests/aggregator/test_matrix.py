@@ -84,9 +84,9 @@ def test_a_task_is_found_by_address_or_unambiguous_name(catalogue, space, tmp_pa
     add(catalogue, space, make_fingerprint(make_identity("twin", tmp_path), "task-1", space, seed=7))
     found = matrix.read(catalogue, space, "js")
     assert found.index("site-2/task-2") == found.index("task-2") == 2
-    with pytest.raises(UnknownNameError, match="names several tasks.*site-1/task-1, twin/task-1"):
+    with pytest.raises(UnknownNameError, match=r"names several tasks.*site-1/task-1, twin/task-1"):
         found.index("task-1")
-    with pytest.raises(UnknownNameError, match="is no task of the catalogue.*choose one of"):
+    with pytest.raises(UnknownNameError, match=r"is no task of the catalogue.*choose one of"):
         found.index("task-9")
 
 

@@ -50,9 +50,7 @@ def ask(apps, roster, timeout_s=20.0):
             return FingerprintRequest(job, SPACE, SamplingPlan(None)).to_record()
 
         found.append(
-            ask_everyone(
-                grid, QUERY_FINGERPRINT, request, job_id="job-1", timeout_s=timeout_s, roster=roster
-            )
+            ask_everyone(grid, QUERY_FINGERPRINT, request, job_id="job-1", timeout_s=timeout_s, roster=roster)
         )
 
     grid = run_in_process(server, [Node(app, {}) for app in apps], {}, parallel=4, record=True)

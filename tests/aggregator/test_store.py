@@ -53,19 +53,29 @@ def test_a_newer_fingerprint_of_a_task_replaces_the_current_one_and_keeps_the_ol
 def test_a_failed_transaction_leaves_everything_as_it_was(catalogue, identity):
     space = make_space()
     add(catalogue, space, make_fingerprint(identity, "t", space))
-    with pytest.raises(RuntimeError), catalogue.writing() as writer:
-        writer.add_fingerprint(make_fingerprint(identity, "u", space))
-        raise RuntimeError("crash")
+
+    def crash():
+        with catalogue.writing() as writer:
+            writer.add_fingerprint(make_fingerprint(identity, "u", space))
+            raise RuntimeError("crash")
+
+    with pytest.raises(RuntimeError, match="crash"):
+        crash()
     assert [entry.fingerprint.key for entry in catalogue.entries(space)] == ["st-anna/t"]
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(catalogue, identity, tmp_path):
     space = make_space(1000)
     add(catalogue, space, make_fingerprint(identity, "t", space))
-    with pytest.raises(StoreError, match=r"full.*disk space"), catalogue.writing() as writer:
-        pages = writer._connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        writer._connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-        writer.add_fingerprint(make_fingerprint(identity, "u", space))
+
+    def add_on_full_disk():
+        with catalogue.writing() as writer:
+            pages = writer._connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            writer._connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+            writer.add_fingerprint(make_fingerprint(identity, "u", space))
+
+    with pytest.raises(StoreError, match=r"full.*disk space"):
+        add_on_full_disk()
     reread = Catalogue(tmp_path / "catalogue.sqlite")
     assert [entry.fingerprint.key for entry in reread.entries(space)] == ["st-anna/t"]
 
@@ -106,5 +116,8 @@ def test_events_and_run_summaries_are_kept_in_order(catalogue):
         writer.add_event("accepted", "job-1", task="a/t")
         writer.add_event("missing", "job-1", site="b")
         writer.finish_run("job-1", space, {"missing": []})
-    assert [(e["kind"], e["job"]) for e in catalogue.events()] == [("accepted", "job-1"), ("missing", "job-1")]
+    assert [(e["kind"], e["job"]) for e in catalogue.events()] == [
+        ("accepted", "job-1"),
+        ("missing", "job-1"),
+    ]
     assert catalogue.run_summary()["job"] == "job-1"

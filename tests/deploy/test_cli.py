@@ -47,7 +47,12 @@ def there(finished, monkeypatch):
 def test_simulate_prints_matrix_sources_warning_and_report(fedprint, tmp_path):
     status, out, err = fedprint("simulate", write_small_federation(tmp_path))
     assert (status, err) == (0, "")
-    for expected in ("anna/digits", "nearest of 1 by js", "listened and released nothing", "anyone who holds"):
+    for expected in (
+        "anna/digits",
+        "nearest of 1 by js",
+        "listened and released nothing",
+        "anyone who holds",
+    ):
         assert expected in " ".join(out.split())
     assert "<html" in (tmp_path / "run" / "report.html").read_text()
 

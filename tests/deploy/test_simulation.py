@@ -65,7 +65,9 @@ def test_the_same_data_and_settings_give_the_same_sketch_bytes(finished, tmp_pat
     before = Catalogue(finished[1].catalogue)
     after = Catalogue(run(tmp_path / "federation.toml").catalogue)
     space = before.latest_space()
-    ids = [{e.fingerprint.key: e.fingerprint.fingerprint_id for e in c.entries(space)} for c in (before, after)]
+    ids = [
+        {e.fingerprint.key: e.fingerprint.fingerprint_id for e in c.entries(space)} for c in (before, after)
+    ]
     assert ids[0] == ids[1]
 
 
@@ -113,7 +115,10 @@ def test_no_image_label_file_name_or_feature_leaves_a_site(tmp_path):
 def test_modes_that_are_not_available_release_nothing_and_say_so(tmp_path):
     done = run(write_small_federation(tmp_path, trusts=("open", "private", "pooled")))
     assert tasks(done.catalogue) == ["anna/digits"]
-    assert [(p.site, "not available yet" in p.text) for p in done.problems] == [("bern", True), ("cork", True)]
+    assert [(p.site, "not available yet" in p.text) for p in done.problems] == [
+        ("bern", True),
+        ("cork", True),
+    ]
     codes = {m["site"]: m["code"] for m in Catalogue(done.catalogue).run_summary()["missing"]}
     assert codes == {"bern": "policy", "cork": "policy"}
 
@@ -176,7 +181,9 @@ def edited(path, pattern, replacement):
         (r"\[space\]", "[space", ConfigError, "not valid TOML"),
     ],
 )
-def test_a_wrong_setting_is_one_clear_error_and_the_catalogue_stays(again, pattern, replacement, error, message):
+def test_a_wrong_setting_is_one_clear_error_and_the_catalogue_stays(
+    again, pattern, replacement, error, message
+):
     edited(again, pattern, replacement)
     catalogue = again.parent / "run" / "catalogue.sqlite"
     before = catalogue.read_bytes()

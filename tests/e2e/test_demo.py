@@ -14,7 +14,12 @@ FEDPRINT = Path(sys.executable).parent / "fedprint"
 def fedprint(*arguments, cwd):
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     return subprocess.run(
-        [FEDPRINT, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        [FEDPRINT, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

@@ -14,7 +14,11 @@ def candidates(**values):
 
 def test_sources_are_ranked_nearest_first():
     ranking = rank_sources(candidates(js=[0.3, 0.1, 0.2]), "js")
-    assert [(r.source, r.rank, r.value) for r in ranking] == [("c/t", 1, 0.1), ("d/t", 2, 0.2), ("b/t", 3, 0.3)]
+    assert [(r.source, r.rank, r.value) for r in ranking] == [
+        ("c/t", 1, 0.1),
+        ("d/t", 2, 0.2),
+        ("b/t", 3, 0.3),
+    ]
 
 
 def test_ties_are_ordered_by_address_and_nan_comes_last():
