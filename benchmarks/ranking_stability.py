@@ -1,7 +1,7 @@
 """How many images a fingerprint needs, and which distances find a dataset's own other half.
 
-``python -m benchmarks.ranking_stability DIR [--json]`` reads a directory of tasks (one folder with
-images.zip and labels.csv each, or .npz files), extracts features once, and compares rankings from n images per task with
+``python -m benchmarks.ranking_stability DIR [--json]`` reads a directory of tasks (one folder with images.zip
+and labels.csv each, or .npz files), extracts features once, and compares rankings from n images per task with
 those from disjoint other images of the same tasks: the second half of every dataset is the reference.
 """
 
