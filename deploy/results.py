@@ -7,8 +7,8 @@ from rich.markup import escape
 
 from aggregator import matrix
 from aggregator.recommend import NearestFirst, candidates, read_matrices
+from aggregator.report import write_report
 from aggregator.report.catalogue import report_data
-from aggregator.report.writing import write_report
 from aggregator.store import Catalogue
 from aggregator.tables import matrix_table, recommendations_text
 from deploy.federation_file import FederationConfig

@@ -14,8 +14,8 @@ from aggregator.server_app import app as server_app
 from deploy.federation_file import FederationConfig, SpaceConfig
 from deploy.inprocess import Config, Node, run_in_process
 from deploy.progress_display import ProgressDisplay
-from federation.container import write_atomically
 from federation.errors import ConfigError, FedprintError
+from federation.files import write_atomically
 from federation.identity import SiteIdentity
 from site_agent.client_app import app as client_app
 from site_agent.config import SiteConfig

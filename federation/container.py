@@ -4,10 +4,7 @@ Reading encodes again and compares: a change of any byte, even in padding or key
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from federation.canonical import canonical_json
-from federation.errors import FingerprintError, StoreError
+from federation.errors import FingerprintError
 
 MAX_BYTES = 512 * 2**20
 _KEY = "fedprint"
@@ -58,44 +55,6 @@ def unpack(data: bytes, what: str) -> tuple[dict[str, Any], dict[str, npt.NDArra
             remedy="the file is truncated, damaged or altered: fetch or make it again",
         ) from error
     return header, arrays
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put a file in place as a whole or not at all, and make it durable.
-
-    Raises:
-        StoreError: If the disk is full or the folder cannot be written; what was there before remains.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise StoreError(
-            f"{path} cannot be written: {error.strerror or error}",
-            remedy="free disk space or choose another folder; nothing was changed",
-        ) from error
-
-
-def read_file(path: Path, what: str) -> bytes:
-    """Return the bytes of a file.
-
-    Raises:
-        StoreError: If it does not exist or cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StoreError(
-            f"{what} {path} cannot be read: {error.strerror}", remedy="check the path and its permissions"
-        ) from error
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from federation.canonical import canonical_json, sha256_hex
-from federation.container import pack, read_file, unpack, write_atomically
+from federation.container import pack, unpack
 from federation.errors import DeadlineError, FedprintError
+from federation.files import read_file, write_atomically
 from federation.sampling import SamplingPlan
 from federation.sketches import HistogramSketch
 from federation.space import Space

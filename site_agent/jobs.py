@@ -10,8 +10,8 @@ from pathlib import Path
 
 from federation import distances
 from federation.canonical import canonical_json
-from federation.container import write_atomically
 from federation.errors import DeadlineError, FedprintError
+from federation.files import write_atomically
 from federation.fingerprint import Fingerprint
 from federation.identity import SiteIdentity
 from federation.messages import (

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from federation.container import read_file, write_atomically
 from federation.errors import SpaceError
+from federation.files import read_file, write_atomically
 from federation.space import Binning, Space, edges_from_reference
 from site_agent import reference_corpus
 from site_agent.extractors import Extractor

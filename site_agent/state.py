@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from federation.canonical import canonical_json
-from federation.container import write_atomically
 from federation.errors import StoreError
+from federation.files import write_atomically
 from federation.names import check_name
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,6 +17,7 @@ from aggregator.report.groups import group_tasks, legend
 from aggregator.report.heatmap import Heatmap, csv_address, heatmaps
 from aggregator.report.palette import N_LEVELS, ramp_css
 from aggregator.report.space import say_space
+from federation.files import write_atomically
 
 # A million table cells help no one: larger catalogues get the cards and the CSV files only.
 _DRAWING_LIMIT = 150
@@ -34,6 +36,15 @@ def render_report(report: ReportData) -> str:
     policy = content_security_policy(style, script)
     page = _environment().get_template("report.html.j2")
     return page.render(policy=policy, style=style, script=script, **_contents(report))
+
+
+def write_report(report: ReportData, path: Path) -> None:
+    """Write the report as one HTML file; an existing file is replaced only by a complete one.
+
+    Raises:
+        StoreError: If the disk is full or the place cannot be written to.
+    """
+    write_atomically(path, render_report(report).encode())
 
 
 def content_security_policy(style: str, script: str) -> str:

@@ -10,8 +10,8 @@ from aggregator.config import HubConfig
 from aggregator.intake import admit
 from aggregator.rounds.round import RoundResult, ask_everyone
 from aggregator.store import Catalogue
-from federation.container import read_file
 from federation.errors import IntakeError
+from federation.files import read_file
 from federation.fingerprint import Fingerprint
 from federation.messages import (
     DONE,

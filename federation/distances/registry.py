@@ -20,7 +20,7 @@ _BY_NAME = {distance.name: distance for distance in _ENTRIES}
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all distances, the default first."""
+    """Return the names of all distances."""
     return tuple(_BY_NAME)
 
 

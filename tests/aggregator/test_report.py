@@ -369,7 +369,7 @@ class TestWriting:
     def test_unwritable_place_is_named_with_a_remedy(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(
-            StoreError, match=r"file/report\.html: .* → choose a file in a folder that you may"
+            StoreError, match=r"file/report\.html .* → choose a file in a folder that you may"
         ):
             write_report(catalogue(2), tmp_path / "file" / "report.html")
 

@@ -64,8 +64,8 @@ def test_simulate_says_who_is_missing_and_returns_3(fedprint, tmp_path):
 
 
 def test_a_missing_federation_file_is_one_error(fedprint, tmp_path):
-    status, out, err = fedprint("simulate", tmp_path / "nowhere.toml")
-    assert (status, out.strip()) == (1, "")
+    status, _, err = fedprint("simulate", tmp_path / "nowhere.toml")
+    assert status == 1
     assert err.startswith("error: configuration ")
     assert "→ check the path" in err
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from federation.container import pack, read_file, unpack, write_atomically
-from federation.errors import FingerprintError, StoreError
+from federation.container import pack, unpack
+from federation.errors import FingerprintError
 
 
 def test_header_and_arrays_round_trip():
@@ -20,16 +20,3 @@ def test_the_order_of_keys_does_not_change_the_bytes():
 def test_trailing_bytes_are_refused():
     with pytest.raises(FingerprintError, match="thing"):
         unpack(pack({}, {"a": np.zeros(1)}) + b"\0", "thing")
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
-    target = tmp_path / "folder"
-    target.mkdir()
-    with pytest.raises(StoreError, match="cannot be written"):
-        write_atomically(target, b"new")
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(StoreError, match=r"space .*nowhere"):
-        read_file(tmp_path / "nowhere", "space")

@@ -9,8 +9,8 @@ from small_federation import write_small_federation
 
 from deploy.federation_file import FederationConfig
 from deploy.simulation import prepare
-from federation.container import read_file
 from federation.errors import SpaceMismatchError
+from federation.files import read_file
 from federation.fingerprint import Fingerprint
 from federation.messages import DONE, WITHHELD, FingerprintRequest, JobHeader
 from federation.sampling import SamplingPlan

@@ -1,0 +1,65 @@
+"""Reading and writing whole files: complete and durable, or not at all."""
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from federation.errors import StoreError
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put a file in place as a whole or not at all, and make it durable; missing folders are made.
+
+    Raises:
+        StoreError: If the disk is full or the place cannot be written; what was there before remains.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise StoreError(
+            f"{path} ({len(data):,} bytes) cannot be written: {error.strerror or error}",
+            remedy=_remedy(error, path),
+        ) from error
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """Return the bytes of a file.
+
+    Args:
+        path: The file.
+        what: What it is, for the message of the error.
+
+    Raises:
+        StoreError: If it does not exist or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"{what} {path} cannot be read: {error.strerror}", remedy="check the path and its permissions"
+        ) from error
+
+
+def _remedy(error: OSError, path: Path) -> str:
+    if error.errno in _NO_ROOM:
+        return f"free some space on the disk of {path.parent}, or choose another place; nothing was changed"
+    return "choose a file in a folder that you may write to; nothing was changed"
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current

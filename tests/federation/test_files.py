@@ -1,0 +1,27 @@
+import stat
+
+import pytest
+
+from federation.errors import StoreError
+from federation.files import read_file, write_atomically
+
+
+def test_a_file_is_written_whole_with_ordinary_permissions(tmp_path):
+    write_atomically(tmp_path / "new" / "file", b"content")
+    path = tmp_path / "new" / "file"
+    assert path.read_bytes() == b"content"
+    assert stat.S_IMODE(path.stat().st_mode) & 0o600 == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    target = tmp_path / "folder"
+    target.mkdir()
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_atomically(target, b"new")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(StoreError, match=r"space .*nowhere"):
+        read_file(tmp_path / "nowhere", "space")
