@@ -60,11 +60,12 @@ class SiteState:
         Raises:
             StoreError: If the log cannot be written.
         """
-        line = canonical_json({"at": round(time.time(), 3), "event": event, **detail}) + b"\n"
+        line = canonical_json({"at": round(time.time(), 3), "event": event, **detail})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.log_path.open("ab") as file:
-                file.write(line)
+                # A line that a crash cut short must not swallow this one.
+                file.write(b"\n" + line + b"\n")
         except OSError as error:
             raise StoreError(
                 f"the site log {self.log_path} cannot be written: {error.strerror}",
@@ -72,11 +73,19 @@ class SiteState:
             ) from error
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the log, oldest first."""
+        """Return the log, oldest first; a line that a crash cut short is left out."""
         if not self.log_path.exists():
             return []
-        return [json.loads(line) for line in self.log_path.read_bytes().splitlines()]
+        return [event for line in self.log_path.read_bytes().splitlines() if (event := _parsed(line))]
 
     def _release_path(self, job_id: str, task: str) -> Path:
         name = f"{check_name('task', task)}.safetensors"
         return self.folder / "releases" / check_name("job", job_id) / name
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return event

@@ -4,20 +4,22 @@ from dataclasses import replace
 
 import pytest
 from factories import FAR_FUTURE
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Message, RecordDict
+from flwr.serverapp import ServerApp
 from small_federation import write_small_federation
 
 from deploy.federation_file import FederationConfig
+from deploy.inprocess import Node, run_in_process
 from deploy.simulation import prepare
 from federation.errors import SpaceMismatchError
 from federation.files import read_file
 from federation.fingerprint import Fingerprint
-from federation.messages import DONE, WITHHELD, FingerprintRequest, JobHeader
+from federation.messages import DONE, QUERY_FINGERPRINT, WITHHELD, FingerprintRequest, JobHeader
 from federation.sampling import SamplingPlan
 from federation.space import Space
 from site_agent import jobs
 from site_agent.client_app import REFUSED
-from site_agent.client_app import fingerprint as handle_fingerprint
+from site_agent.client_app import app as client_app
 from site_agent.jobs import Site, fingerprint_tasks
 
 
@@ -92,19 +94,30 @@ def test_the_text_of_an_error_stays_at_the_site(anna, space, monkeypatch):
     assert "0815" in anna.state.log_path.read_text()
 
 
+def answer(record, config):
+    """What a site's ClientApp with this node configuration sends back."""
+    replies, server = [], ServerApp()
+
+    @server.main()
+    def main(grid, _context):
+        (node_id,) = grid.get_node_ids()
+        pending = list(grid.push_messages([Message(record, node_id, QUERY_FINGERPRINT)]))
+        while not replies:
+            replies.extend(grid.pull_messages(pending))
+
+    run_in_process(server, [Node(client_app, config)], {})
+    return replies[0]
+
+
 @pytest.mark.parametrize("config", [{}, {"site-config": 3}, {"site-config": "/nowhere/site.toml"}])
 def test_a_misconfigured_supernode_answers_with_a_code_only(space, config):
-    message = Message(request(space).to_record(), 7, "query.fingerprint")
-    context = Context(run_id=1, node_id=7, node_config=config, state=RecordDict(), run_config={})
-    reply = handle_fingerprint(message, context)
+    reply = answer(request(space).to_record(), config)
     assert (reply.error.code, reply.error.reason) == (REFUSED, "config")
 
 
 def test_a_malformed_request_is_answered_with_a_code_only(prepared):
-    message = Message(RecordDict(), 7, "query.fingerprint")
-    config = {"site-config": str(prepared.site_files[0])}
-    context = Context(run_id=1, node_id=7, node_config=config, state=RecordDict(), run_config={})
-    assert handle_fingerprint(message, context).error.reason == "message"
+    reply = answer(RecordDict(), {"site-config": str(prepared.site_files[0])})
+    assert (reply.error.code, reply.error.reason) == (REFUSED, "message")
 
 
 def test_jobs_are_named_by_requests_but_never_escape_the_state_folder(anna, space):
