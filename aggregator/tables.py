@@ -114,7 +114,7 @@ def _ranking_text(ranking: Sequence[Recommendation]) -> Iterator[RenderableType]
     if ranking:
         yield f"\n[bold]{escape(ranking[0].target)}[/bold]"
     for choice in ranking:
-        yield f"  {choice.rank}  {escape(choice.source)}  [dim]{choice.value:.4g}[/dim]"
+        yield f"  {choice.rank}  {escape(choice.source)}  [dim]{choice.value:.4f}[/dim]"
         yield Padding(escape("; ".join(choice.reasons)), (0, 0, 0, 5), expand=False)
 
 

@@ -66,7 +66,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--acceleration", choices=get_args(Acceleration), default="auto")
-    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--peak-of", type=Path, help=argparse.SUPPRESS)

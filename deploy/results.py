@@ -31,7 +31,7 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
         data = report_data(catalogue, config.consortium.distance)
         if data.tasks:
             _show_matrix_and_sources(catalogue, config, console)
-        _show_local_rankings(config, console)
+        _show_local_rankings(config, run.job_id, console)
         _show_problems(run.problems, console)
         for gone in data.missing:
             name = f"{gone.site}/{gone.task}" if gone.task else gone.site
@@ -56,13 +56,14 @@ def _show_matrix_and_sources(catalogue: Catalogue, config: FederationConfig, con
     console.print(recommendations_text(rankings))
 
 
-def _show_local_rankings(config: FederationConfig, console: Console) -> None:
+def _show_local_rankings(config: FederationConfig, job_id: str, console: Console) -> None:
     for site in config.site:
-        for dataset in site.dataset:
-            path = SiteState(config.consortium.output / "sites" / site.name).ranking_path(dataset.task)
-            if site.mode(dataset) is TrustMode.LISTEN and path.exists():
-                best = ", ".join(choice["source"] for choice in json.loads(path.read_bytes())[:TOP])
-                console.print(f"{site.name}/{dataset.task} listened and released nothing; it ranks: {best}")
+        state = SiteState(config.consortium.output / "sites" / site.name)
+        ranked = [e["task"] for e in state.events() if e["event"] == "ranked" and e["job"] == job_id]
+        for task in ranked:
+            choices = json.loads(state.ranking_path(task).read_bytes())[:TOP]
+            best = ", ".join(choice["source"] for choice in choices) or "nothing, as nobody has released"
+            console.print(f"{site.name}/{task} listened and released nothing; it ranks: {best}")
 
 
 def _show_problems(problems: tuple[SiteProblem, ...], console: Console) -> None:
