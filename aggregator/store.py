@@ -263,7 +263,9 @@ class CatalogueWriter:
     def add_border(self, seq: int, distance: str, border: Border) -> None:
         """Store the distances of one fingerprint to and from the earlier ones."""
         row = {"to_earlier": border.to_earlier.tobytes(), "from_earlier": border.from_earlier.tobytes()}
-        self._connection.execute(sa.insert(_border).values(seq=seq, distance=distance, **row))
+        # Another process may have stored the same border meanwhile.
+        insert = sa.insert(_border).prefix_with("OR IGNORE", dialect="sqlite")
+        self._connection.execute(insert.values(seq=seq, distance=distance, **row))
 
     def add_event(self, kind: str, job_id: str, **detail: Any) -> None:
         """Append to the record of what happened."""

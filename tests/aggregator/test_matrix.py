@@ -101,3 +101,18 @@ def test_an_unknown_distance_is_named(catalogue, space, tmp_path):
     add(catalogue, space, *consortium(tmp_path, space, 2))
     with pytest.raises(UnknownNameError, match="nonsense"):
         matrix.read(catalogue, space, "nonsense")
+
+
+def test_two_processes_may_grow_the_same_matrix(catalogue, space, tmp_path, monkeypatch):
+    add(catalogue, space, *consortium(tmp_path, space, 3))
+    real = matrix._borders
+
+    def meanwhile(*arguments):
+        found = real(*arguments)
+        monkeypatch.setattr(matrix, "_borders", real)
+        matrix.grow(catalogue, space)
+        return found
+
+    monkeypatch.setattr(matrix, "_borders", meanwhile)
+    matrix.grow(catalogue, space)
+    assert np.isfinite(matrix.read(catalogue, space, "js").values).all()
