@@ -18,6 +18,7 @@ from aggregator.tables import (
     recommendations_text,
     tasks_json,
     tasks_table,
+    wide_console,
 )
 from federation.errors import StoreError, UnknownNameError
 
@@ -42,7 +43,7 @@ def tasks(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> Non
     if as_json:
         _print_json({"space_id": space.space_id, "tasks": tasks_json(entries)})
     else:
-        _wide_console().print(tasks_table(entries))
+        wide_console().print(tasks_table(entries))
 
 
 @app.command("matrix")
@@ -55,7 +56,7 @@ def show_matrix(
     if as_json:
         _print_json(matrix_json(found))
     else:
-        console = _wide_console()
+        console = wide_console()
         console.print(matrix_table(found, console.width))
 
 
@@ -81,7 +82,7 @@ def recommend(
         choices = recommendations_json(ranking)
         _print_json({"target": possible.target, "distance": name, "recommendations": choices})
     else:
-        _wide_console().print(recommendations_text([ranking]))
+        wide_console().print(recommendations_text([ranking]))
 
 
 @app.command()
@@ -121,9 +122,3 @@ def _default_distance(store: Catalogue) -> str:
 
 def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
-
-
-def _wide_console() -> Console:
-    """A console that never cuts a table when the output goes into a pipe or file."""
-    console = Console()
-    return console if console.is_terminal else Console(width=250)

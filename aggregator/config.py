@@ -35,7 +35,7 @@ class HubConfig(BaseModel):
     timeout_s: float = Field(3600.0, gt=0, description="seconds a round waits for its sites")
     samples: int | None = Field(None, ge=1, description="images drawn per task; all when absent")
     replacement: bool = Field(False, description="draw with replacement, as published")
-    seed: int = Field(0, description="seed of the draw")
+    seed: int = Field(0, ge=0, description="seed of the draw")
     site: tuple[EnrolledSite, ...] = Field(description="the enrolled sites")
 
     @model_validator(mode="after")

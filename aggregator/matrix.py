@@ -45,7 +45,8 @@ class SimilarityMatrix:
             return matches[0]
         choices = [self.keys[i] for i in matches] or list(self.keys)
         problem = "names several tasks" if matches else "is no task of the catalogue"
-        raise UnknownNameError(f"{key!r} {problem}", remedy="choose one of: " + ", ".join(choices))
+        remedy = "choose one of: " + ", ".join(choices) if choices else "no task has released a fingerprint"
+        raise UnknownNameError(f"{key!r} {problem}", remedy=remedy)
 
 
 def grow(catalogue: Catalogue, space: Space) -> None:

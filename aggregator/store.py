@@ -127,6 +127,7 @@ class Catalogue:
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _meta.create_all(self._engine)
+                path.chmod(0o600)  # it may hold exact histograms
             elif not sa.inspect(self._engine).has_table("fingerprint"):
                 raise StoreError(f"{path} is no catalogue", remedy="name the catalogue.sqlite of a run")
 
@@ -205,10 +206,13 @@ class Catalogue:
         try:
             yield
         except (SQLAlchemyError, OSError) as error:
-            cause = getattr(error, "orig", None) or error
+            cause = str(getattr(error, "orig", None) or error)
+            damaged = "malformed" in cause or "not a database" in cause
             raise StoreError(
                 f"catalogue {self.path} cannot be used: {cause}",
-                remedy="check free disk space and permissions; what was stored before is unchanged",
+                remedy="it is damaged or no catalogue: restore it from a backup, or name another"
+                if damaged
+                else "check free disk space and permissions; what was stored before is unchanged",
             ) from error
 
 
@@ -259,6 +263,12 @@ class CatalogueWriter:
             )
         )
         return True
+
+    def withdraw(self, seq: int) -> None:
+        """Take a fingerprint out of the current view; what was accepted stays on record."""
+        self._connection.execute(
+            sa.update(_fingerprint).where(_fingerprint.c.seq == seq).values(current=False)
+        )
 
     def add_border(self, seq: int, distance: str, border: Border) -> None:
         """Store the distances of one fingerprint to and from the earlier ones."""

@@ -5,14 +5,20 @@ from typing import Any
 
 import numpy as np
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 
 from aggregator.matrix import SimilarityMatrix
 from aggregator.store import Entry
 from federation.ranking import Recommendation
+
+
+def wide_console() -> Console:
+    """A console that never cuts a table when the output goes into a pipe or file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=250)
 
 
 def tasks_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -36,7 +42,15 @@ def tasks_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def tasks_table(entries: Sequence[Entry]) -> Table:
     """Return one row per current task."""
-    table = Table("task", "title", "modality", "images", "classes", "released as", box=box.SIMPLE_HEAD)
+    table = Table(
+        Column("task", no_wrap=True, overflow="fold"),
+        "title",
+        "modality",
+        "images",
+        "classes",
+        "released as",
+        box=box.SIMPLE_HEAD,
+    )
     for task in tasks_json(entries):
         classes = ", ".join(f"{name} {count}" for name, count in list(task["classes"].items())[:6])
         more = len(task["classes"]) - 6
@@ -73,11 +87,16 @@ def matrix_table(matrix: SimilarityMatrix, width: int) -> Group:
         width: Columns of the terminal.
     """
     labels = [f"{i + 1} {key}" for i, key in enumerate(matrix.keys)]
-    cells = [[f"{value:.3f}" for value in row] for row in matrix.values]
+    cells = [[f" {value:.3f}" for value in row] for row in matrix.values]
+    if not labels:
+        return Group("no task has released a fingerprint, so there is nothing to compare")
     what = "value"
     if _table_width(labels, cells) > width:
         cells = [[str(rank) for rank in row] for row in _ranks_within_target(matrix)]
         what = "rank among the target's sources"
+    if _table_width(labels, cells) > width:
+        tasks = f"{len(labels)} tasks do not fit into {width} columns"
+        return Group(f"{tasks}: see the report, or `fedprint hub matrix --json`")
     table = Table(box=None, padding=0)
     table.add_column("source", no_wrap=True)
     for i in range(len(labels)):
@@ -86,7 +105,7 @@ def matrix_table(matrix: SimilarityMatrix, width: int) -> Group:
     for i, label in enumerate(labels):
         row = [_cell(text, i == j, nearest[j] == i) for j, text in enumerate(cells[i])]
         table.add_row(escape(label), *row)
-    heading = f"{matrix.distance}: rows are sources, columns are targets; {what}, lower is nearer"
+    heading = f"{matrix.distance}: rows are sources, columns are targets; {what}, ▸ nearest"
     return Group(heading, table)
 
 

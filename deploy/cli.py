@@ -1,7 +1,9 @@
 """The command ``fedprint``."""
 
 import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +16,17 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from aggregator.cli import app as hub_app
+from aggregator.tables import wide_console
+from federation import __version__
 from federation.errors import ConfigError, FedprintError
+from federation.files import write_atomically
 
 if TYPE_CHECKING:
     from deploy.federation_file import FederationConfig
 
 # Commands that compute import torch inside the function: reading a catalogue must not wait for it.
+
+INTERRUPTED = 130
 
 INCOMPLETE = 3
 """Exit status of a run that finished without some of its sites or tasks."""
@@ -33,6 +40,14 @@ app = typer.Typer(
 init_app = typer.Typer(no_args_is_help=True, help="Write commented example configurations.")
 app.add_typer(hub_app, name="hub")
 app.add_typer(init_app, name="init")
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Find out whose data is useful to whom, without moving an image."""
+    if version:
+        typer.echo(f"fedprint {__version__}")
+        raise typer.Exit
 
 
 @app.command()
@@ -64,12 +79,12 @@ def init_simulation(
     """Write a commented example of a federation file."""
     if path.exists():
         raise ConfigError(f"{path} exists already", remedy="choose another name or remove it")
-    path.write_text((Path(__file__).parent / "federation.example.toml").read_text("utf-8"), "utf-8")
+    write_atomically(path, (Path(__file__).parent / "federation.example.toml").read_bytes())
     typer.echo(f"wrote {path}: name your datasets in it, then run `fedprint simulate {path}`")
 
 
 def _simulate_and_show(read: Callable[[], "FederationConfig"]) -> None:
-    console = Console()
+    console = wide_console()
     started = time.monotonic()
     console.print("[bold]•[/bold] loading PyTorch")
     from deploy.progress_display import ProgressDisplay
@@ -77,9 +92,13 @@ def _simulate_and_show(read: Callable[[], "FederationConfig"]) -> None:
     from deploy.simulation import simulate as run_simulation
 
     display = ProgressDisplay(console)
-    with display.shown():
-        config = read()
-        run = run_simulation(config, display)
+    try:
+        with display.shown():
+            config = read()
+            run = run_simulation(config, display)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
+        raise typer.Exit(INTERRUPTED) from None
     complete = show_results(config, run, console)
     console.print(f"finished in {time.monotonic() - started:.0f} s")
     if not complete:
@@ -93,7 +112,16 @@ def main() -> None:
         format="%(message)s",
         handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)],
     )
-    sys.exit(_run())
+    _leave(_run())
+
+
+def _leave(status: int) -> None:
+    """End the process; sites that are still at work after their deadline must not hold it up."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread.name.startswith("fedprint-site") for thread in threading.enumerate()):
+        os._exit(status)
+    sys.exit(status)
 
 
 def _run() -> int:
@@ -109,5 +137,4 @@ def _run() -> int:
             console.print(f"  → {escape(error.remedy)}")
         return 1
     except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
-        return 130
+        return INTERRUPTED

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from federation import distances
-from federation.config_file import read_config
+from federation.config_file import describe, read_config
 from federation.sampling import SamplingPlan
 from federation.space import Binning, Library, Preprocessing
 from site_agent.config import SiteConfig, WeightsConfig
@@ -48,9 +48,17 @@ class SpaceConfig(_Strict):
     binning: Binning = Field("equal-width")
     samples: Annotated[int, Field(ge=1)] | Literal["all"] = Field(1000, description="images drawn per task")
     replacement: bool = Field(False)
-    seed: int = Field(0)
+    seed: int = Field(0, ge=0)
     reference_images: int = Field(DEFAULT_IMAGES, ge=100)
     acceleration: Acceleration = Field("auto")
+
+    @model_validator(mode="after")
+    def _local_weights_are_pinned(self) -> "SpaceConfig":
+        try:
+            WeightsConfig(source=self.weights, sha256=self.weights_sha256)
+        except ValidationError as error:
+            raise ValueError(describe(error)) from error
+        return self
 
     @property
     def sampling(self) -> SamplingPlan:

@@ -25,8 +25,12 @@ from flwr.supercore.task_identity import TaskIdentity
 
 log = logging.getLogger("fedprint.inprocess")
 
+WORKER = "fedprint-site"
+"""How threads are named that run sites."""
+
 SERVER_NODE_ID = 1
 _FIRST_NODE_ID = 1000
+_PATIENCE_S = 0.5  # for sites that are idle at the end; those that hang are left behind
 
 Config = Mapping[str, bool | float | int | str]
 
@@ -86,7 +90,9 @@ class InProcessGrid(Grid):
         self._record = record
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         # Daemon threads: a site that hangs past its deadline must not keep the process alive.
-        self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(parallel)]
+        self._workers = [
+            threading.Thread(target=self._work, name=f"{WORKER}-{i}", daemon=True) for i in range(parallel)
+        ]
         for worker in self._workers:
             worker.start()
 
@@ -140,6 +146,8 @@ class InProcessGrid(Grid):
         """Stop taking messages without waiting for sites that hang."""
         for _ in self._workers:
             self._inbox.put(None)
+        for worker in self._workers:
+            worker.join(timeout=_PATIENCE_S)
 
     def _work(self) -> None:
         while (message := self._inbox.get()) is not None:

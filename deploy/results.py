@@ -13,7 +13,7 @@ from aggregator.store import Catalogue
 from aggregator.tables import matrix_table, recommendations_text
 from deploy.federation_file import FederationConfig
 from deploy.simulation import Simulation, SiteProblem
-from federation.trust import MEMBERSHIP_WARNING, TrustMode
+from federation.trust import MEMBERSHIP_WARNING
 from site_agent.state import SiteState
 
 TOP = 3
@@ -31,6 +31,11 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
         data = report_data(catalogue, config.consortium.distance)
         if data.tasks:
             _show_matrix_and_sources(catalogue, config, console)
+        else:
+            console.print(
+                "no task released a fingerprint, so there is nothing to compare; "
+                "trust mode 'listen', which releases nothing, is the default"
+            )
         _show_local_rankings(config, run.job_id, console)
         _show_problems(run.problems, console)
         for gone in data.missing:
@@ -40,7 +45,7 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
         write_report(data, path)
     finally:
         catalogue.close()
-    if any(site.mode(dataset) is TrustMode.OPEN for site in config.site for dataset in site.dataset):
+    if data.tasks:
         console.print(f"[yellow]note:[/yellow] {MEMBERSHIP_WARNING}")
     console.print(f"catalogue: {run.catalogue}\nreport:    {path}")
     return not data.missing

@@ -13,6 +13,8 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 def write_atomically(path: Path, data: bytes) -> None:
     """Put a file in place as a whole or not at all, and make it durable; missing folders are made.
 
+    Only the owner can read it.
+
     Raises:
         StoreError: If the disk is full or the place cannot be written; what was there before remains.
     """
@@ -24,7 +26,6 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
     except OSError as error:
         if temporary is not None:
@@ -57,9 +58,3 @@ def _remedy(error: OSError, path: Path) -> str:
     if error.errno in _NO_ROOM:
         return f"free some space on the disk of {path.parent}, or choose another place; nothing was changed"
     return "choose a file in a folder that you may write to; nothing was changed"
-
-
-def _umask() -> int:
-    current = os.umask(0o077)
-    os.umask(current)
-    return current

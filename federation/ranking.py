@@ -98,8 +98,11 @@ def _reasons(
 ) -> tuple[str, ...]:
     nearest = "nearest" if position == 1 else f"rank {position}"
     found = [f"{nearest} of {len(candidates.sources)} by {distance}"]
+    tied = int((candidates.values[distance] == candidates.values[distance][i]).sum()) - 1
+    if tied:
+        found.append(f"tied with {tied} other{'s' * (tied > 1)}")
     others = [int(column[i]) for name, column in ranks.items() if name != distance]
-    if others:
+    if others and len(candidates.sources) > _TOP:
         agreeing = sum(rank <= _TOP for rank in others)
         found.append(f"among the nearest {_TOP} by {agreeing} of {len(others)} other distances")
     if candidates.sources[i].split("/")[0] == candidates.target.split("/")[0]:

@@ -1,6 +1,7 @@
 """A site's durable memory: released fingerprints by job, exact sketches that never leave, and a log."""
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class SiteState:
         line = canonical_json({"at": round(time.time(), 3), "event": event, **detail})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self.log_path.open("ab") as file:
+            with os.fdopen(self._append_privately(), "ab") as file:
                 # A line that a crash cut short must not swallow this one.
                 file.write(b"\n" + line + b"\n")
         except OSError as error:
@@ -77,6 +78,10 @@ class SiteState:
         if not self.log_path.exists():
             return []
         return [event for line in self.log_path.read_bytes().splitlines() if (event := _parsed(line))]
+
+    def _append_privately(self) -> int:
+        """Only the owner reads a log that can name image files."""
+        return os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def _release_path(self, job_id: str, task: str) -> Path:
         name = f"{check_name('task', task)}.safetensors"

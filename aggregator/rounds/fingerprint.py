@@ -73,6 +73,7 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
             writer.add_space(space)
         answers = _ask_for_fingerprints(grid, hub, space, job_id)
         accepted, missing = _admit_all(catalogue, hub, space, answers, job_id)
+        _withdraw_what_is_no_longer_offered(catalogue, hub, space, answers, job_id)
         matrix.grow(catalogue, space)
         listening = _withheld(answers)
         if listening:
@@ -120,6 +121,24 @@ def _admit_all(
         for entry in missing:
             writer.add_event("missing", job_id, **asdict(entry))
     return tuple(fingerprint.key for fingerprint in admitted), missing
+
+
+def _withdraw_what_is_no_longer_offered(
+    catalogue: Catalogue, hub: HubConfig, space: Space, answers: RoundResult, job_id: str
+) -> None:
+    """Sites that left, tasks that are gone and tasks that now only listen are no longer sources.
+
+    A task that failed this time, or whose site did not answer, keeps the fingerprint it had.
+    """
+    with catalogue.writing() as writer:
+        for entry in catalogue.entries(space):
+            fingerprint = entry.fingerprint
+            reply = answers.replies.get(fingerprint.site)
+            codes = {result.task: result.code for result in reply.results} if reply else {}
+            gone = reply is not None and codes.get(fingerprint.card.task, WITHHELD) == WITHHELD
+            if entry.current and (gone or fingerprint.site not in hub.roster):
+                writer.withdraw(entry.seq)
+                writer.add_event("withdrawn", job_id, task=fingerprint.key)
 
 
 def _withheld(answers: RoundResult) -> tuple[str, ...]:

@@ -157,3 +157,25 @@ def test_wrong_usage_returns_2(fedprint):
     status, _, err = fedprint("hub", "matrix", "--nonsense")
     assert status == 2
     assert "--nonsense" in err
+
+
+def test_a_run_in_which_nobody_releases_says_so_everywhere(fedprint, tmp_path, monkeypatch):
+    path = write_small_federation(tmp_path, trusts=("listen", "listen", "listen"))
+    status, out, _ = fedprint("simulate", path)
+    assert status == 0
+    assert "no task released a fingerprint" in " ".join(out.split())
+    assert "anyone who holds" not in out
+    monkeypatch.chdir(tmp_path)
+    assert "nothing to compare" in fedprint("hub", "matrix")[1]
+    assert "no task has released" in fedprint("hub", "recommend", "anna/digits")[2]
+
+
+def test_init_into_a_place_that_cannot_be_is_one_error(fedprint, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = fedprint("init", "simulation", tmp_path / "file" / "x.toml")
+    assert status == 1
+    assert "cannot be written" in err
+
+
+def test_version(fedprint):
+    assert fedprint("--version")[:2] == (0, "fedprint 0.1.0\n")

@@ -79,6 +79,24 @@ def test_a_second_run_reads_kept_sketches_instead_of_images(again, monkeypatch):
     assert tasks(run(again).catalogue) == ["anna/digits", "bern/digits"]
 
 
+def test_a_site_that_left_and_a_task_that_only_listens_are_no_longer_sources(again):
+    text = again.read_text()
+    bern = text.index('[[site]]\nname = "bern"')
+    cork = text.index('[[site]]\nname = "cork"')
+    again.write_text(text[:bern] + text[cork:])
+    assert tasks(run(again).catalogue) == ["anna/digits"]
+    edited(again, 'trust = "open"', 'trust = "listen"')
+    done = run(again)
+    assert tasks(done.catalogue) == []
+    withdrawn = [e["task"] for e in Catalogue(done.catalogue).events() if e["kind"] == "withdrawn"]
+    assert withdrawn == ["bern/digits", "anna/digits"]
+
+
+def test_a_task_that_fails_this_time_keeps_the_fingerprint_it_had(again):
+    edited(again, "timeout_s = 120", "timeout_s = 0.000001")
+    assert tasks(run(again).catalogue) == ["anna/digits", "bern/digits"]
+
+
 def test_changed_data_are_sketched_anew(again):
     file = again.parent / "anna.npz"
     content = dict(np.load(file))
@@ -172,11 +190,13 @@ def edited(path, pattern, replacement):
     [
         ('weights_sha256 = "..', 'weights_sha256 = "00', ExtractorError, "SHA-256|sha256"),
         ('file = "anna.npz"', 'file = "nowhere.npz"', ConfigError, "anna/digits.*nowhere.npz"),
+        ('weights_sha256 = "[0-9a-f]+"', "", ConfigError, "space: sha256|needs its sha256"),
+        ("seed = 0|bins = 20", "bins = 20\nseed = -1", ConfigError, "space.seed"),
         ('name = "bern"', 'name = "anna"', ConfigError, "two sites are named 'anna'"),
         ('distance = "js"', 'distance = "closest"', ConfigError, "closest"),
         ('extractor = "lcnet_050"', 'extractor = "lcnet_05"', ExtractorError, "lcnet_05.*lcnet_050"),
         ("bins = 20", "bins = 0", ConfigError, "space.bins"),
-        ("bins = 20", "bin = 20", ConfigError, "space.bin:"),
+        ("bins = 20", "bin = 20", ConfigError, "space.bin: unknown key →"),
         ('trust = "open"', 'trust = "opne"', ConfigError, "'open'"),
         (r"\[space\]", "[space", ConfigError, "not valid TOML"),
     ],

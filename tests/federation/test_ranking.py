@@ -26,11 +26,21 @@ def test_ties_are_ordered_by_address_and_nan_comes_last():
     assert [r.source for r in ranking] == ["c/t", "d/t", "b/t"]
 
 
-def test_reasons_name_rank_other_distances_and_shared_card_fields():
+def test_reasons_name_rank_and_shared_card_fields():
     best = rank_sources(candidates(js=[0.1, 0.2, 0.3], emd=[2.0, 1.0, 3.0]), "js")[0]
-    assert best.reasons == (
-        "nearest of 3 by js",
-        "among the nearest 3 by 1 of 1 other distances",
-        "same modality (X-ray)",
-        "shared keywords: lung",
+    assert best.reasons == ("nearest of 3 by js", "same modality (X-ray)", "shared keywords: lung")
+
+
+def test_agreement_of_other_distances_counts_only_among_more_than_three_sources():
+    sources = [f"{site}/t" for site in "bcdef"]
+    values = {"js": np.arange(5.0), "emd": np.arange(5.0), "l2": np.arange(5.0)[::-1]}
+    ranking = rank_sources(Candidates("a/t", sources, values, {}), "js")
+    assert ranking[0].reasons == (
+        "nearest of 5 by js",
+        "among the nearest 3 by 1 of 2 other distances",
     )
+
+
+def test_ties_are_named():
+    ranking = rank_sources(candidates(js=[0.1, 0.1, 0.3]), "js")
+    assert [("tied with 1 other" in choice.reasons) for choice in ranking] == [True, True, False]
