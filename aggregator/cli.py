@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from aggregator import matrix
-from aggregator.recommend import NearestFirst, candidates, read_matrices
+from aggregator.recommend import NearestFirst, candidates
 from aggregator.report.catalogue import write_catalogue_report
 from aggregator.store import Catalogue
 from aggregator.tables import (
@@ -57,7 +57,7 @@ def show_matrix(
         _print_json(matrix_json(found))
     else:
         console = wide_console()
-        console.print(matrix_table(found, console.width))
+        console.print(matrix_table(found.distance, found.keys, found.values, console.width))
 
 
 @app.command()
@@ -70,7 +70,7 @@ def recommend(
 ) -> None:
     """Recommend the sources to try first for a target."""
     store = _open(catalogue)
-    matrices = read_matrices(store, store.latest_space())
+    matrices = matrix.read_all(store, store.latest_space())
     name = distance or _default_distance(store)
     if name not in matrices:
         raise UnknownNameError(

@@ -62,7 +62,18 @@ def read(catalogue: Catalogue, space: Space, distance: str) -> SimilarityMatrix:
     Raises:
         UnknownNameError: If there is no such distance.
     """
+    return _assemble(catalogue, space, catalogue.entries(space), distance)
+
+
+def read_all(catalogue: Catalogue, space: Space) -> dict[str, SimilarityMatrix]:
+    """Return the matrices of every registered distance, reading the fingerprints once."""
     entries = catalogue.entries(space)
+    return {name: _assemble(catalogue, space, entries, name) for name in distances.names()}
+
+
+def _assemble(
+    catalogue: Catalogue, space: Space, entries: Sequence[Entry], distance: str
+) -> SimilarityMatrix:
     borders = _fill(catalogue, space, entries, distance)
     values = np.full((len(entries), len(entries)), np.nan)
     for k, entry in enumerate(entries):

@@ -5,12 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from aggregator import matrix
 from aggregator.matrix import SimilarityMatrix
-from aggregator.store import Catalogue
-from federation import distances
 from federation.ranking import Candidates, Recommendation, rank_sources
-from federation.space import Space
 
 
 class Recommender(Protocol):
@@ -34,11 +30,6 @@ class NearestFirst:
     def recommend(self, candidates: Candidates) -> list[Recommendation]:
         """Return every source, nearest first."""
         return rank_sources(candidates, self.distance)
-
-
-def read_matrices(catalogue: Catalogue, space: Space) -> dict[str, SimilarityMatrix]:
-    """Return the matrices of every registered distance."""
-    return {name: matrix.read(catalogue, space, name) for name in distances.names()}
 
 
 def candidates(matrices: Mapping[str, SimilarityMatrix], target: str) -> Candidates:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Column, Table
 
-from aggregator.matrix import SimilarityMatrix
+from aggregator.matrix import SimilarityMatrix, Values
 from aggregator.store import Entry
 from federation.ranking import Recommendation
 
@@ -77,22 +77,24 @@ def matrix_json(matrix: SimilarityMatrix) -> dict[str, Any]:
     }
 
 
-def matrix_table(matrix: SimilarityMatrix, width: int) -> Group:
+def matrix_table(distance: str, keys: Sequence[str], values: Values, width: int) -> Group:
     """Return the matrix with the nearest source of every target marked.
 
     Where values would not fit, a cell shows the source's rank within its target's column instead.
 
     Args:
-        matrix: What to show.
+        distance: Name of the distance.
+        keys: Addresses of the tasks.
+        values: float64 [n_tasks, n_tasks], rows are sources and columns are targets.
         width: Columns of the terminal.
     """
-    labels = [f"{i + 1} {key}" for i, key in enumerate(matrix.keys)]
-    cells = [[f" {value:.3f}" for value in row] for row in matrix.values]
+    labels = [f"{i + 1} {key}" for i, key in enumerate(keys)]
+    cells = [[f" {value:.3f}" for value in row] for row in values]
     if not labels:
         return Group("no task has released a fingerprint, so there is nothing to compare")
     what = "value"
     if _table_width(labels, cells) > width:
-        cells = [[str(rank) for rank in row] for row in _ranks_within_target(matrix)]
+        cells = [[str(rank) for rank in row] for row in _ranks_within_target(values)]
         what = "rank among the target's sources"
     if _table_width(labels, cells) > width:
         tasks = f"{len(labels)} tasks do not fit into {width} columns"
@@ -101,11 +103,11 @@ def matrix_table(matrix: SimilarityMatrix, width: int) -> Group:
     table.add_column("source", no_wrap=True)
     for i in range(len(labels)):
         table.add_column(f" {i + 1}", justify="right", no_wrap=True)
-    nearest = _nearest_sources(matrix)
+    nearest = _nearest_sources(values)
     for i, label in enumerate(labels):
         row = [_cell(text, i == j, nearest[j] == i) for j, text in enumerate(cells[i])]
         table.add_row(escape(label), *row)
-    heading = f"{matrix.distance}: rows are sources, columns are targets; {what}, ▸ nearest"
+    heading = f"{distance}: rows are sources, columns are targets; {what}, ▸ nearest"
     return Group(heading, table)
 
 
@@ -142,16 +144,16 @@ def _table_width(labels: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
     return max(map(len, labels), default=0) + column * len(labels)
 
 
-def _ranks_within_target(matrix: SimilarityMatrix) -> list[list[int | str]]:
+def _ranks_within_target(values: Values) -> list[list[int | str]]:
     """Rank 1 is the nearest other source; a task itself has no rank."""
-    values = np.where(np.isfinite(matrix.values), matrix.values, np.inf)
+    values = np.where(np.isfinite(values), values, np.inf)
     np.fill_diagonal(values, -np.inf)
     ranks = np.argsort(np.argsort(values, axis=0, kind="stable"), axis=0)
     return [["·" if i == j else int(rank) for j, rank in enumerate(row)] for i, row in enumerate(ranks)]
 
 
-def _nearest_sources(matrix: SimilarityMatrix) -> list[int]:
-    values = np.where(np.isfinite(matrix.values), matrix.values, np.inf)
+def _nearest_sources(values: Values) -> list[int]:
+    values = np.where(np.isfinite(values), values, np.inf)
     np.fill_diagonal(values, np.inf)
     return [int(i) for i in values.argmin(axis=0)]
 

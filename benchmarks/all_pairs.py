@@ -5,13 +5,13 @@
 
 import argparse
 import json
-import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from benchmarks.timing import seconds_of
 from federation import distances
 from federation.distances.histogram import BilinearDistance
 from federation.sketches import HistogramSketch
@@ -77,14 +77,14 @@ def _gemm_peak() -> float:
     peaks = []
     for n, k in shapes:
         a, b = random.random((2, n, k))
-        peaks += [2 * n * n * k / _seconds(lambda a=a, b=b: a @ b.T) for _ in range(4)]
+        peaks += [2 * n * n * k / seconds_of(lambda a=a, b=b: a @ b.T) for _ in range(4)]
     return max(peaks)
 
 
 def _measure(name: str, tasks: list[HistogramSketch]) -> dict[str, Any]:
     distance, product = distances.get(name), isinstance(distances.get(name), BilinearDistance)
     peak = _gemm_peak()  # again for every distance: other work on the machine comes and goes
-    seconds = min(_seconds(lambda: distance.matrix(tasks, tasks)) for _ in range(2))
+    seconds = min(seconds_of(lambda: distance.matrix(tasks, tasks)) for _ in range(2))
     operations = 2 * len(tasks) ** 2 * N_FEATURES * N_BINS
     catalogue = (tasks * (CATALOGUE // len(tasks) + 1))[:CATALOGUE]
     new = tasks[:1]
@@ -95,7 +95,7 @@ def _measure(name: str, tasks: list[HistogramSketch]) -> dict[str, Any]:
         "loop_ratio": _loop_seconds(name, tasks) / seconds,
         "gemm_gflops": peak / 1e9,
         "gemm_share": operations / seconds / peak if product else None,
-        "new_task_seconds": _seconds(
+        "new_task_seconds": seconds_of(
             lambda: (distance.matrix(new, catalogue), distance.matrix(catalogue, new))
         ),
     }
@@ -111,7 +111,7 @@ def _loop_seconds(name: str, tasks: list[HistogramSketch]) -> float:
             s, t = pair % len(h), (3 * pair + 1) % len(h)
             np.average(_PER_FEATURE[name](h[s], h[t]), weights=_weights(name, means[s], means[t]))
 
-    return _seconds(loop) / _LOOP_PAIRS * len(tasks) ** 2
+    return seconds_of(loop) / _LOOP_PAIRS * len(tasks) ** 2
 
 
 def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -148,12 +148,6 @@ def _weights(name: str, source_means: np.ndarray, target_means: np.ndarray) -> n
     if name == "bkld-small":
         return np.exp(target_means)
     return source_means if name == "bkld-large-source" else np.ones_like(source_means)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

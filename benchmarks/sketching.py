@@ -6,12 +6,11 @@
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from benchmarks.timing import seconds_of
 from federation.sketches import HistogramSketch
 from federation.space import edges_from_reference
 from site_agent.extractors import load_extractor, packaged_efficientnet_lite0
@@ -44,8 +43,8 @@ def _measure(batch: int, forward_s: float) -> dict[str, float]:
     sketch = HistogramSketch.zero(edges).update(features)
     counts = torch.zeros(N_FEATURES, N_BINS)
     tensor = torch.from_numpy(features)
-    update_s = statistics.median(_seconds(lambda: sketch.update(features)) for _ in range(REPEATS))
-    loop_s = statistics.median(_seconds(lambda: _histc_loop(tensor, edges, counts)) for _ in range(REPEATS))
+    update_s = statistics.median(seconds_of(lambda: sketch.update(features)) for _ in range(REPEATS))
+    loop_s = statistics.median(seconds_of(lambda: _histc_loop(tensor, edges, counts)) for _ in range(REPEATS))
     return {
         "batch": batch,
         "loop_ratio": loop_s / update_s,
@@ -63,13 +62,7 @@ def _forward_per_image() -> float:
     extractor = load_extractor(packaged_efficientnet_lite0())
     images = torch.randint(256, (8 * extractor.batch_size, 3, 224, 224), dtype=torch.uint8)
     extractor(images)
-    return min(_seconds(lambda: extractor(images)) for _ in range(3)) / len(images)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    return min(seconds_of(lambda: extractor(images)) for _ in range(3)) / len(images)
 
 
 if __name__ == "__main__":

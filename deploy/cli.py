@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from aggregator.cli import app as hub_app
 from aggregator.tables import wide_console
+from deploy import SITE_THREAD
 from federation import __version__
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
@@ -119,7 +120,7 @@ def _leave(status: int) -> None:
     """End the process; sites that are still at work after their deadline must not hold it up."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if any(thread.name.startswith("fedprint-site") for thread in threading.enumerate()):
+    if any(thread.name.startswith(SITE_THREAD) for thread in threading.enumerate()):
         os._exit(status)
     sys.exit(status)
 

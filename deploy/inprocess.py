@@ -23,10 +23,9 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-log = logging.getLogger("fedprint.inprocess")
+from deploy import SITE_THREAD
 
-WORKER = "fedprint-site"
-"""How threads are named that run sites."""
+log = logging.getLogger("fedprint.inprocess")
 
 SERVER_NODE_ID = 1
 _FIRST_NODE_ID = 1000
@@ -91,7 +90,8 @@ class InProcessGrid(Grid):
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         # Daemon threads: a site that hangs past its deadline must not keep the process alive.
         self._workers = [
-            threading.Thread(target=self._work, name=f"{WORKER}-{i}", daemon=True) for i in range(parallel)
+            threading.Thread(target=self._work, name=f"{SITE_THREAD}-{i}", daemon=True)
+            for i in range(parallel)
         ]
         for worker in self._workers:
             worker.start()

@@ -5,9 +5,7 @@ import json
 from rich.console import Console
 from rich.markup import escape
 
-from aggregator import matrix
-from aggregator.recommend import NearestFirst, candidates, read_matrices
-from aggregator.report import write_report
+from aggregator.report import ReportData, write_report
 from aggregator.report.catalogue import report_data
 from aggregator.store import Catalogue
 from aggregator.tables import matrix_table, recommendations_text
@@ -30,7 +28,7 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
     try:
         data = report_data(catalogue, config.consortium.distance)
         if data.tasks:
-            _show_matrix_and_sources(catalogue, config, console)
+            _show_matrix_and_sources(data, console)
         else:
             console.print(
                 "no task released a fingerprint, so there is nothing to compare; "
@@ -51,14 +49,11 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
     return not data.missing
 
 
-def _show_matrix_and_sources(catalogue: Catalogue, config: FederationConfig, console: Console) -> None:
-    space, name = catalogue.latest_space(), config.consortium.distance
-    console.print(matrix_table(matrix.read(catalogue, space, name), console.width))
-    matrices = read_matrices(catalogue, space)
-    recommender = NearestFirst(name)
-    rankings = [recommender.recommend(candidates(matrices, key))[:TOP] for key in matrices[name].keys]
+def _show_matrix_and_sources(data: ReportData, console: Console) -> None:
+    keys = [task.key for task in data.tasks]
+    console.print(matrix_table(data.distance, keys, data.matrices[data.distance], console.width))
     console.print("\nWhich sources to try first for each target:")
-    console.print(recommendations_text(rankings))
+    console.print(recommendations_text([data.recommendations[key][:TOP] for key in keys]))
 
 
 def _show_local_rankings(config: FederationConfig, job_id: str, console: Console) -> None:

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aggregator.recommend import NearestFirst, candidates, read_matrices
+from aggregator.matrix import read_all
+from aggregator.recommend import NearestFirst, candidates
 from aggregator.report import write_report
 from aggregator.report.data import MissingTask, ReportData, TaskEntry
 from aggregator.store import Catalogue
@@ -38,7 +39,7 @@ def write_catalogue_report(catalogue: Catalogue, path: Path, distance: str) -> N
 def report_data(catalogue: Catalogue, distance: str) -> ReportData:
     """Return everything the report shows about a catalogue."""
     space, run = catalogue.latest_space(), catalogue.run_summary()
-    matrices = read_matrices(catalogue, space)
+    matrices = read_all(catalogue, space)
     if distance not in matrices:
         raise UnknownNameError(
             f"there is no distance {distance!r}", remedy="choose one of: " + ", ".join(matrices)

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aggregator.recommend import NearestFirst, candidates, read_matrices
+from aggregator.matrix import read_all
+from aggregator.recommend import NearestFirst, candidates
 from aggregator.store import Catalogue
 from deploy.demo_images import write_demo_consortium
 
@@ -38,7 +39,7 @@ def test_the_demo_finds_the_relatives_a_person_would_expect(tmp_path):
         if task.twin
     }
     catalogue = Catalogue(tmp_path / "fedprint-demo" / "catalogue.sqlite")
-    matrices = read_matrices(catalogue, catalogue.latest_space())
+    matrices = read_all(catalogue, catalogue.latest_space())
     places = [place(matrices, target, twin) for target, twin in expected.items()]
     assert len(places) == 12
     assert sum(rank == 1 for rank in places) >= 10
