@@ -33,8 +33,10 @@ def admit(encoded: bytes, site: str, task: str, public_key: str, space: Space) -
 def _check_content(fingerprint: Fingerprint, site: str, task: str) -> None:
     if (fingerprint.site, fingerprint.card.task) != (site, task):
         raise IntakeError(f"it describes {fingerprint.key}")
-    n = fingerprint.histogram.n
-    if n < 1:
-        raise IntakeError("it was made from no image")
-    if n != fingerprint.card.n_images:
-        raise IntakeError(f"its histogram counts {n} images, its card {fingerprint.card.n_images}")
+    for kind, sketch in fingerprint.sketches.items():
+        if sketch.n < 1:
+            raise IntakeError(f"its {kind} sketch was made from no image")
+        if sketch.n != fingerprint.card.n_images:
+            raise IntakeError(
+                f"its {kind} sketch counts {sketch.n} images, its card {fingerprint.card.n_images}"
+            )

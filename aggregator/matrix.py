@@ -50,9 +50,9 @@ class SimilarityMatrix:
 
 
 def grow(catalogue: Catalogue, space: Space) -> None:
-    """Compute and store the distances that are missing, for every registered distance."""
+    """Compute and store the distances that are missing, for every distance of the space."""
     entries = catalogue.entries(space)
-    for name in distances.names():
+    for name in distances.available(space):
         _fill(catalogue, space, entries, name)
 
 
@@ -66,9 +66,9 @@ def read(catalogue: Catalogue, space: Space, distance: str) -> SimilarityMatrix:
 
 
 def read_all(catalogue: Catalogue, space: Space) -> dict[str, SimilarityMatrix]:
-    """Return the matrices of every registered distance, reading the fingerprints once."""
+    """Return the matrices of every distance of the space, reading the fingerprints once."""
     entries = catalogue.entries(space)
-    return {name: _assemble(catalogue, space, entries, name) for name in distances.names()}
+    return {name: _assemble(catalogue, space, entries, name) for name in distances.available(space)}
 
 
 def _assemble(
@@ -98,7 +98,7 @@ def _fill(catalogue: Catalogue, space: Space, entries: Sequence[Entry], name: st
 
 def _borders(entries: Sequence[Entry], new: Sequence[int], name: str) -> list[Border]:
     distance = distances.get(name)
-    everyone = [entry.fingerprint.histogram for entry in entries]
+    everyone = [entry.fingerprint for entry in entries]
     newcomers = [everyone[k] for k in new]
     rows, columns = distance.matrix(newcomers, everyone), distance.matrix(everyone, newcomers)
     return [Border(rows[i, : k + 1], columns[:k, i]) for i, k in enumerate(new)]

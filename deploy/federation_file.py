@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from federation import distances
 from federation.config_file import describe, read_config
 from federation.sampling import SamplingPlan
+from federation.sketches import kind
 from federation.space import Binning, Library, Preprocessing
 from site_agent.config import SiteConfig, WeightsConfig
 from site_agent.network.acceleration import Acceleration
@@ -50,7 +51,15 @@ class SpaceConfig(_Strict):
     replacement: bool = Field(False)
     seed: int = Field(0, ge=0)
     reference_images: int = Field(DEFAULT_IMAGES, ge=100)
+    sketches: tuple[str, ...] = Field(("histogram",), description="kinds of sketches in every fingerprint")
     acceleration: Acceleration = Field("auto")
+
+    @field_validator("sketches")
+    @classmethod
+    def _sketches_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if "histogram" not in names:
+            raise ValueError("sketches must name 'histogram'; others come beside it")
+        return tuple(kind(name).kind for name in names)
 
     @model_validator(mode="after")
     def _local_weights_are_pinned(self) -> "SpaceConfig":

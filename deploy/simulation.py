@@ -145,7 +145,7 @@ def _build_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> No
         space.preprocessing,
     )
     extractor = load_extractor(spec, acceleration=space.acceleration)
-    recipe = SpaceRecipe(space.extractor, space.bins, space.binning, space.reference_images)
+    recipe = SpaceRecipe(space.extractor, space.bins, space.binning, space.reference_images, space.sketches)
     build_space_once(recipe, extractor, path, display.reference)
 
 

@@ -17,7 +17,7 @@ from federation.errors import FingerprintError, SpaceMismatchError
 from federation.identity import SiteIdentity, verify
 from federation.names import check_name, task_key
 from federation.sampling import SamplingPlan
-from federation.sketches import KINDS, HistogramSketch, Sketch
+from federation.sketches import HistogramSketch, Sketch, decode_sketch, encode_arrays
 from federation.space import Space
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
@@ -118,10 +118,10 @@ class Fingerprint:
         verify(public_key, self.signature, self._signed_bytes, f"fingerprint {self.key}")
 
     def bind(self, space: Space) -> "Fingerprint":
-        """Return the fingerprint with its space's bin edges attached to its histogram.
+        """Return the fingerprint with its space's parameters attached to its sketches.
 
         Raises:
-            SpaceMismatchError: If it was made in another space or has another shape.
+            SpaceMismatchError: If it was made in another space, has another shape or other kinds of sketches.
         """
         if self.space_id != space.space_id:
             raise SpaceMismatchError(
@@ -129,7 +129,13 @@ class Fingerprint:
                 f"{space.space_id[:12]} ({space.name})",
                 remedy="fingerprint the task again in that space",
             )
-        return replace(self, sketches={**self.sketches, "histogram": self.histogram.with_edges(space.edges)})
+        if set(self.sketches) != set(space.sketches):
+            raise SpaceMismatchError(
+                f"fingerprint {self.key} carries the sketches {sorted(self.sketches)}, its space asks for "
+                f"{sorted(space.sketches)}",
+                remedy="fingerprint the task again in that space",
+            )
+        return replace(self, sketches={kind: sketch.bind(space) for kind, sketch in self.sketches.items()})
 
     def to_bytes(self) -> bytes:
         """Return the one valid encoding of the fingerprint."""
@@ -159,11 +165,7 @@ class Fingerprint:
 
     @cached_property
     def _tensors(self) -> dict[str, npt.NDArray[Any]]:
-        return {
-            f"{kind}.{name}": _narrow(array)
-            for kind, sketch in sorted(self.sketches.items())
-            for name, array in sketch.arrays().items()
-        }
+        return {name: _narrow(array) for name, array in encode_arrays(self.sketches).items()}
 
     @cached_property
     def _header(self) -> dict[str, Any]:
@@ -204,17 +206,10 @@ def _decode(container: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
         site=header["site"],
         card=TaskCard.from_json(header["card"]),
         space_id=header["space_id"],
-        sketches={kind: _decode_sketch(kind, arrays) for kind in header["sketches"]},
+        sketches={kind: decode_sketch(kind, arrays) for kind in header["sketches"]},
         privacy=PrivacyStatement(**{**header["privacy"], "mode": TrustMode(header["privacy"]["mode"])}),
         provenance=Provenance(
             **{**header["provenance"], "sampling": SamplingPlan(**header["provenance"]["sampling"])}
         ),
         signature=bytes.fromhex(container["signature"]),
     )
-
-
-def _decode_sketch(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Sketch:
-    if kind not in KINDS:
-        raise FingerprintError(f"unknown kind of sketch {kind!r}", remedy="update fedprint")
-    own = {name.split(".", 1)[1]: a for name, a in arrays.items() if name.split(".", 1)[0] == kind}
-    return KINDS[kind].from_arrays(own)

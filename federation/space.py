@@ -1,7 +1,7 @@
 """A space is everything two fingerprints must share to be comparable, named by the hash of its content."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -16,6 +16,7 @@ Preprocessing = Literal["deterministic", "paper"]
 Interpolation = Literal["bilinear", "bicubic"]
 Library = Literal["timm", "torchvision"]
 Binning = Literal["equal-width", "equal-mass"]
+Parameters = Mapping[str, int | float | str]
 Edges = npt.NDArray[np.float64]
 
 SCHEMA = 1
@@ -62,7 +63,7 @@ class ExtractorIdentity:
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Extractor plus explicit bin edges: what makes histograms of two sites comparable.
+    """Extractor, explicit bin edges and the parameters of every sketch: what makes two tasks comparable.
 
     Args:
         name: A label for people; not part of the identity.
@@ -71,9 +72,10 @@ class Space:
             below the last. Values beyond the outer edges count in the outer bins.
         binning: How the edges were placed.
         reference: The public images the edges come from, for example ``"procedural-v1, n=1000"``.
+        sketches: Kind → parameters of every sketch a fingerprint carries; the histogram is always one.
 
     Raises:
-        SpaceError: If the edges break these rules.
+        SpaceError: If the edges break these rules or no histogram is asked for.
     """
 
     name: str
@@ -81,12 +83,17 @@ class Space:
     edges: Edges
     binning: Binning
     reference: str
+    sketches: Mapping[str, Parameters] = field(default_factory=lambda: {"histogram": {}})
 
     def __post_init__(self) -> None:
         edges = np.array(self.edges, dtype="<f8", order="C") + 0.0  # -0.0 becomes 0.0: equal edges, equal id
         _check_edges(edges, self.extractor.n_features)
         if self.binning not in get_args(Binning):
             raise SpaceError(f"unknown binning {self.binning!r}", remedy=f"use one of {get_args(Binning)}")
+        if "histogram" not in self.sketches:
+            raise SpaceError(
+                "a space needs the histogram among its sketches", remedy="add 'histogram' to them"
+            )
         edges.flags.writeable = False
         object.__setattr__(self, "edges", edges)
 
@@ -150,7 +157,7 @@ class Space:
                 remedy=f"choose a divisor of {self.n_bins}",
             )
         name = f"{self.name}/{self.n_bins // factor}"
-        return Space(name, self.extractor, self.edges[:, ::factor], self.binning, self.reference)
+        return replace(self, name=name, edges=self.edges[:, ::factor])
 
     def require_same(self, other: "Space") -> None:
         """Raise unless ``other`` is this space.
@@ -172,6 +179,7 @@ class Space:
             "reference": self.reference,
             "n_bins": self.n_bins,
             "edges_sha256": sha256_hex(self.edges.tobytes()),
+            "sketches": {kind: dict(parameters) for kind, parameters in sorted(self.sketches.items())},
         }
 
 
@@ -242,7 +250,8 @@ def _from_parts(header: Mapping[str, Any], edges: Edges) -> Space:
     for key in ("mean", "std"):
         transform[key] = tuple(transform[key])
     identity = ExtractorIdentity(transform=Transform(**transform), **extractor)
-    return Space(header["name"], identity, edges, header["binning"], header["reference"])
+    sketches = {kind: dict(parameters) for kind, parameters in header["sketches"].items()}
+    return Space(header["name"], identity, edges, header["binning"], header["reference"], sketches)
 
 
 def _check_edges(edges: Edges, n_features: int) -> None:
@@ -275,4 +284,5 @@ def _flat(space: Space) -> dict[str, object]:
         "binning": space.binning,
         "number of bins": space.n_bins,
         "reference": space.reference,
+        "sketches": {kind: dict(parameters) for kind, parameters in sorted(space.sketches.items())},
     }

@@ -1,8 +1,8 @@
-"""From images to an exact sketch in one streamed pass; what was sketched before is read back."""
+"""From images to exact sketches in one streamed pass; what was sketched before is read back."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from federation.container import pack, unpack
 from federation.errors import DeadlineError, FedprintError
 from federation.files import read_file, write_atomically
 from federation.sampling import SamplingPlan
-from federation.sketches import HistogramSketch
+from federation.sketches import Sketch, decode_sketch, encode_arrays, zeros
 from federation.space import Space
 from site_agent.data import ImageSource
 from site_agent.extractors import Extractor
@@ -24,17 +24,22 @@ _BATCH = 64  # images per update of the sketch; the network takes them in smalle
 
 @dataclass(frozen=True)
 class Sketched:
-    """An exact sketch of a task; it stays at the site unless a release lets it out.
+    """The exact sketches of a task; they stay at the site unless a release lets them out.
 
     Args:
-        sketch: The histogram, with the edges of its space.
+        sketches: Kind → sketch, every kind that the space names.
         unreadable: Images that were drawn and could not be read.
         arithmetic: How the network was executed.
     """
 
-    sketch: HistogramSketch
+    sketches: Mapping[str, Sketch]
     unreadable: tuple[BadImage, ...]
     arithmetic: str
+
+    @property
+    def n(self) -> int:
+        """Number of images in the sketches."""
+        return self.sketches["histogram"].n
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,13 @@ class Work:
     deadline: float
 
     def key(self, arithmetic: str) -> str:
-        """Return the hash of everything that decides the sketch's bytes."""
+        """Return the hash of everything that decides the bytes of the sketches."""
         parts = [self.space.space_id, self.source.digest(), asdict(self.sampling), arithmetic]
         return sha256_hex(canonical_json(parts))
 
 
 def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], None]) -> Sketched:
-    """Return the exact sketch of a dataset, streaming its images through the network once.
+    """Return the exact sketches of a dataset, streaming its images through the network once.
 
     Args:
         work: What to sketch.
@@ -80,31 +85,36 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
         batch_size=max(_BATCH, extractor.batch_size),
         max_unreadable=work.max_unreadable,
     )
-    histogram, done = HistogramSketch.zero(work.space.edges), 0
+    sketches, done = zeros(work.space), 0
     on_progress(0, len(stream))
     for batch in stream:
         if time.time() > work.deadline:
             raise DeadlineError(f"the deadline passed after {done} of {len(stream)} images")
-        histogram = histogram.update(extractor(batch.images))
+        features = extractor(batch.images)
+        sketches = {kind: sketch.update(features) for kind, sketch in sketches.items()}
         done += len(batch.images)
         on_progress(done + len(stream.bad), len(stream))
     on_progress(len(stream), len(stream))
-    return Sketched(histogram, stream.bad, extractor.arithmetic)
+    return Sketched(sketches, stream.bad, extractor.arithmetic)
 
 
 def sketch_once(
     work: Work, extractor: Extractor, folder: Path, on_progress: Callable[[int, int], None]
 ) -> Sketched:
-    """Return the sketch kept in ``folder`` if data and settings are unchanged, else make and keep it."""
+    """Return the sketches kept in ``folder`` if data and settings are unchanged, else make and keep it."""
     path = folder / f"{work.key(extractor.arithmetic)}.safetensors"
     kept = _read(path, work.space, extractor.arithmetic)
     if kept is None:
         kept = sketch(work, extractor, on_progress)
-        header = {"unreadable": [[bad.name, bad.reason] for bad in kept.unreadable]}
-        write_atomically(path, pack(header, kept.sketch.arrays()))
+        write_atomically(path, _encode(kept))
     else:
-        on_progress(kept.sketch.n, kept.sketch.n)
+        on_progress(kept.n, kept.n)
     return kept
+
+
+def _encode(sketched: Sketched) -> bytes:
+    header = {"unreadable": [[bad.name, bad.reason] for bad in sketched.unreadable]}
+    return pack(header, encode_arrays(sketched.sketches))
 
 
 def _read(path: Path, space: Space, arithmetic: str) -> Sketched | None:
@@ -112,8 +122,9 @@ def _read(path: Path, space: Space, arithmetic: str) -> Sketched | None:
         return None
     try:
         header, arrays = unpack(read_file(path, "sketch"), "sketch")
-        histogram = HistogramSketch.from_arrays(arrays).with_edges(space.edges)
+        decoded = {kind: decode_sketch(kind, arrays) for kind in space.sketches}
+        sketches = {kind: sketch.bind(space) for kind, sketch in decoded.items()}
     except FedprintError as error:
         log.warning("the kept sketch %s is unusable and is made again: %s", path.name, error)
         return None
-    return Sketched(histogram, tuple(BadImage(*bad) for bad in header["unreadable"]), arithmetic)
+    return Sketched(sketches, tuple(BadImage(*bad) for bad in header["unreadable"]), arithmetic)

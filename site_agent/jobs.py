@@ -23,7 +23,6 @@ from federation.messages import (
     SiteReply,
     TaskResult,
 )
-from federation.names import task_key
 from federation.ranking import Candidates, Recommendation, rank_sources
 from federation.sampling import SamplingPlan
 from federation.space import Space
@@ -91,7 +90,8 @@ def rank_locally(site: Site, request: ListenRequest) -> SiteReply:
         if site.config.mode(dataset) is not TrustMode.LISTEN:
             return TaskResult(dataset.task, WITHHELD)
         candidate = _candidate(site, dataset, request.space, request.sampling, request.job)
-        ranking = _rank(site, candidate, catalogue, request.distance)
+        target = candidate.fingerprint(site.config.name, TrustMode.LISTEN)
+        ranking = _rank(target, catalogue, request.space, request.distance)
         content = canonical_json([asdict(choice) for choice in ranking])
         write_atomically(site.state.ranking_path(dataset.task), content)
         site.state.record("ranked", job=request.job.job_id, task=dataset.task, sources=len(ranking))
@@ -138,21 +138,20 @@ def _candidate(
     )
     for bad in sketched.unreadable:
         site.state.record("unreadable", job=job.job_id, task=dataset.task, image=bad.name, text=bad.reason)
-    card = dataset.card(sketched.sketch.n, source.class_counts())
+    card = dataset.card(sketched.n, source.class_counts())
     n_unreadable = len(sketched.unreadable)
-    return Candidate(card, sketched.sketch, space, sampling, sketched.arithmetic, n_unreadable)
+    return Candidate(card, sketched.sketches, space, sampling, sketched.arithmetic, n_unreadable)
 
 
 def _rank(
-    site: Site, candidate: Candidate, catalogue: list[Fingerprint], distance: str
+    target: Fingerprint, catalogue: list[Fingerprint], space: Space, distance: str
 ) -> list[Recommendation]:
-    target = task_key(site.config.name, candidate.card.task)
-    sources = [fingerprint for fingerprint in catalogue if fingerprint.key != target]
+    sources = [fingerprint for fingerprint in catalogue if fingerprint.key != target.key]
     values = {
-        name: distances.get(name).matrix(sources, [candidate.sketch])[:, 0] for name in distances.names()
+        name: distances.get(name).matrix(sources, [target])[:, 0] for name in distances.available(space)
     }
-    cards = {source.key: source.card for source in sources} | {target: candidate.card}
-    return rank_sources(Candidates(target, [s.key for s in sources], values, cards), distance)
+    cards = {known.key: known.card for known in (*sources, target)}
+    return rank_sources(Candidates(target.key, [s.key for s in sources], values, cards), distance)
 
 
 def _extractor(config: SiteConfig, space: Space) -> Extractor:

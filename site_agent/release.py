@@ -1,5 +1,6 @@
 """The only way out of a site: policy, then signature, then the site's own record, then the reply."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import federation
@@ -20,19 +21,30 @@ class Candidate:
 
     Args:
         card: Public description of the task.
-        sketch: The exact sketch.
-        space: The space of the sketch.
+        sketches: The exact sketches by kind.
+        space: The space of the sketches.
         sampling: Which images were drawn.
         arithmetic: How the network was executed.
         n_unreadable: Images that could not be read.
     """
 
     card: TaskCard
-    sketch: Sketch
+    sketches: Mapping[str, Sketch]
     space: Space
     sampling: SamplingPlan
     arithmetic: str
     n_unreadable: int
+
+    def fingerprint(self, site: str, mode: TrustMode) -> Fingerprint:
+        """Return the unsigned fingerprint with the exact sketches."""
+        return Fingerprint(
+            site=site,
+            card=self.card,
+            space_id=self.space.space_id,
+            sketches=self.sketches,
+            privacy=PrivacyStatement(mode),
+            provenance=Provenance(federation.__version__, self.sampling, self.arithmetic, self.n_unreadable),
+        )
 
 
 def check_mode(task: str, mode: TrustMode) -> None:
@@ -61,16 +73,7 @@ def release(
     check_mode(task, mode)
     if mode is not TrustMode.OPEN:
         raise PolicyError(f"task {task}: trust mode {mode.value!r} releases nothing")
-    fingerprint = Fingerprint(
-        site=identity.site,
-        card=candidate.card,
-        space_id=candidate.space.space_id,
-        sketches={candidate.sketch.kind: candidate.sketch},
-        privacy=PrivacyStatement(mode),
-        provenance=Provenance(
-            federation.__version__, candidate.sampling, candidate.arithmetic, candidate.n_unreadable
-        ),
-    ).signed_by(identity)
+    fingerprint = candidate.fingerprint(identity.site, mode).signed_by(identity)
     encoded = fingerprint.to_bytes()
     state.keep_release(job_id, task, encoded)
     state.record("released", job=job_id, task=task, mode=mode.value, fingerprint=fingerprint.fingerprint_id)

@@ -11,6 +11,7 @@ import torch
 
 from federation.errors import SpaceError
 from federation.files import read_file, write_atomically
+from federation.sketches import kind
 from federation.space import Binning, Space, edges_from_reference
 from site_agent import reference_corpus
 from site_agent.extractors import Extractor
@@ -27,12 +28,14 @@ class SpaceRecipe:
         n_bins: Bins per feature.
         binning: Equal-width or equal-mass.
         n_reference: Number of public reference images.
+        sketches: Kinds of sketches that fingerprints of the space carry.
     """
 
     name: str
     n_bins: int
     binning: Binning
     n_reference: int
+    sketches: tuple[str, ...] = ("histogram",)
 
     @property
     def reference(self) -> str:
@@ -52,8 +55,10 @@ def build_space(recipe: SpaceRecipe, extractor: Extractor, on_progress: Callable
     for batch in _reference_batches(recipe.n_reference, extractor):
         features.append(extractor(batch))
         on_progress(sum(map(len, features)), recipe.n_reference)
-    edges = edges_from_reference(np.concatenate(features), recipe.n_bins, recipe.binning)
-    return Space(recipe.name, extractor.identity, edges, recipe.binning, recipe.reference)
+    reference = np.concatenate(features)
+    edges = edges_from_reference(reference, recipe.n_bins, recipe.binning)
+    sketches = {name: kind(name).parameters(reference) for name in recipe.sketches}
+    return Space(recipe.name, extractor.identity, edges, recipe.binning, recipe.reference, sketches)
 
 
 def build_space_once(
@@ -82,11 +87,12 @@ def _read(path: Path) -> Space | None:
 
 
 def _follows(space: Space, recipe: SpaceRecipe, extractor: Extractor) -> bool:
-    return (space.extractor, space.n_bins, space.binning, space.reference) == (
+    return (space.extractor, space.n_bins, space.binning, space.reference, set(space.sketches)) == (
         extractor.identity,
         recipe.n_bins,
         recipe.binning,
         recipe.reference,
+        set(recipe.sketches),
     )
 
 

@@ -15,6 +15,10 @@ Comparable: TypeAlias = Sketch | Fingerprint
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
 
+CARD = "card"
+"""What distances need that compare task cards; they take fingerprints only."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Distance(ABC):
     """A directed distance from source tasks to target tasks; lower means more transfer expected.
@@ -23,7 +27,7 @@ class Distance(ABC):
         name: What people type.
         formula: Definition in one line, for one feature unless it says otherwise.
         origin: Paper or method it follows.
-        needs: Kind of sketch it compares.
+        needs: Kind of sketch it compares, or ``CARD``.
         symmetric: Whether D(a→b) = D(b→a).
         zero_self: Whether D(T→T) = 0 for every task T.
         non_negative: Whether D ≥ 0.

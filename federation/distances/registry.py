@@ -1,10 +1,11 @@
 """Every distance by name."""
 
-from federation.distances.base import Distance
+from federation.distances.base import CARD, Distance
 from federation.distances.divergence import BKLD_LARGE, BKLD_LARGE_SOURCE, BKLD_SMALL, JS, KLD_CLIPPED
 from federation.distances.squared import L2
 from federation.distances.transport import CRAMER, EMD
 from federation.errors import UnknownNameError
+from federation.space import Space
 
 _ENTRIES: tuple[Distance, ...] = (
     BKLD_SMALL,
@@ -22,6 +23,12 @@ _BY_NAME = {distance.name: distance for distance in _ENTRIES}
 def names() -> tuple[str, ...]:
     """Return the names of all distances."""
     return tuple(_BY_NAME)
+
+
+def available(space: Space) -> tuple[str, ...]:
+    """Return the names of the distances that fingerprints of a space can be compared by."""
+    provided = {*space.sketches, CARD}
+    return tuple(name for name, distance in _BY_NAME.items() if distance.needs in provided)
 
 
 def get(name: str) -> Distance:

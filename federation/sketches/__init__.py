@@ -2,7 +2,15 @@
 
 from federation.sketches.base import Sensitivity, Sketch
 from federation.sketches.histogram import HistogramSketch
+from federation.sketches.kinds import KINDS, decode_sketch, encode_arrays, kind, zeros
 
-KINDS: dict[str, type[Sketch]] = {HistogramSketch.kind: HistogramSketch}
-
-__all__ = ["KINDS", "HistogramSketch", "Sensitivity", "Sketch"]
+__all__ = [
+    "KINDS",
+    "HistogramSketch",
+    "Sensitivity",
+    "Sketch",
+    "decode_sketch",
+    "encode_arrays",
+    "kind",
+    "zeros",
+]

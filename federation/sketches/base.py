@@ -8,6 +8,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from federation.errors import SpaceMismatchError
+from federation.space import Parameters, Space
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 IntVector = npt.NDArray[np.int64]
 
@@ -33,6 +36,41 @@ class Sketch(ABC):
     """
 
     kind: ClassVar[str]
+
+    @classmethod
+    def parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+        """Return the parameters that a new space fixes for this kind, by a public rule.
+
+        Args:
+            reference: float [n_images, n_features], features of public images that belong to no site.
+        """
+        del reference
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def for_space(cls, space: Space) -> Self:
+        """Return the sketch of no images, with the parameters that the space fixes for this kind.
+
+        Raises:
+            SpaceError: If they are missing or impossible.
+        """
+
+    def bind(self, space: Space) -> Self:
+        """Return the same sums with the parameters of their space.
+
+        Raises:
+            SpaceMismatchError: If the sums do not fit the space.
+        """
+        zero = type(self).for_space(space)
+        found, expected = self.to_vector(), zero.to_vector()
+        if found.shape != expected.shape:
+            raise SpaceMismatchError(
+                f"a {self.kind} sketch of {found.size} numbers does not fit a space that gives it "
+                f"{expected.size}",
+                remedy="fingerprint the task again in that space",
+            )
+        return zero.from_vector(found)
 
     @property
     @abstractmethod

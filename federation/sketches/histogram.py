@@ -10,7 +10,7 @@ import numpy.typing as npt
 from federation.errors import FingerprintError, PolicyError, SpaceMismatchError
 from federation.sketches.base import Arrays, IntVector, Sensitivity, Sketch
 from federation.sketches.binning import Binner
-from federation.space import Edges
+from federation.space import Edges, Space
 
 SUM_SCALE = 2**24
 _INT64_MAX = float(2**63 - 1)
@@ -74,6 +74,15 @@ class HistogramSketch(Sketch):
     def from_features(cls, features: npt.NDArray[Any], edges: Edges, *, exact_means: bool = False) -> Self:
         """Return the sketch of float [n_images, n_features]."""
         return cls.zero(edges, exact_means=exact_means).update(features)
+
+    @classmethod
+    def for_space(cls, space: Space) -> Self:
+        """Return the sketch of no images over the bins of a space."""
+        return cls.zero(space.edges)
+
+    def bind(self, space: Space) -> Self:
+        """Return the same counts with the edges of their space."""
+        return self.with_edges(space.edges)
 
     @property
     def n(self) -> int:

@@ -135,3 +135,17 @@ def test_a_reference_that_cannot_place_edges_is_refused(features):
 def test_less_than_one_bin_is_refused():
     with pytest.raises(SpaceError, match="cannot place 0 bins"):
         edges_from_reference(make_features(1), 0, "equal-mass")
+
+
+def test_the_sketches_of_a_space_are_part_of_its_identity():
+    plain = make_space()
+    richer = replace(plain, sketches={"histogram": {}, "other": {"n": 3, "kernel": "gaussian"}})
+    assert richer.space_id != plain.space_id
+    assert Space.from_bytes(richer.to_bytes()) == richer
+    with pytest.raises(SpaceMismatchError, match="sketches is"):
+        plain.require_same(richer)
+
+
+def test_a_space_without_a_histogram_is_refused():
+    with pytest.raises(SpaceError, match="needs the histogram"):
+        replace(make_space(), sketches={})

@@ -54,7 +54,7 @@ def work(folder, **changes):
 def test_every_image_is_counted_once_in_its_bin(folder):
     found = sketch(work(folder), MeanColour(), lambda *_: None)
     colours = np.array([(i, 255 - i, 7) for i in range(150)], dtype=np.float32)
-    assert found.sketch == HistogramSketch.from_features(colours, SPACE.edges)
+    assert found.sketches["histogram"] == HistogramSketch.from_features(colours, SPACE.edges)
 
 
 def test_progress_runs_from_nothing_to_everything(folder):
@@ -66,13 +66,13 @@ def test_progress_runs_from_nothing_to_everything(folder):
 
 def test_a_budget_draws_that_many_images(folder):
     found = sketch(work(folder, sampling=SamplingPlan(40, seed=5)), MeanColour(), lambda *_: None)
-    assert found.sketch.n == 40
+    assert found.n == 40
 
 
 def test_unreadable_images_are_left_out_and_named(folder):
     (folder / "dark" / "003.png").write_bytes(b"")
     found = sketch(work(folder), MeanColour(), lambda *_: None)
-    assert found.sketch.n == 149
+    assert found.n == 149
     assert [bad.name for bad in found.unreadable] == ["dark/003.png"]
 
 
