@@ -92,6 +92,12 @@ class StoreError(FedprintError):
     code = "store"
 
 
+class StudyError(FedprintError):
+    """The tables of a validation study are missing, malformed or do not fit together."""
+
+    code = "study"
+
+
 class DeadlineError(FedprintError):
     """Work was not finished by the deadline of its request."""
 

@@ -1,0 +1,1 @@
+"""How well selectors of transfer sources agree with measured transfer."""
