@@ -1,0 +1,143 @@
+"""What a consortium has measured in one setting, in the form that the recommender learns from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse.csgraph import connected_components
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from aggregator.recommender import resemblance
+from aggregator.validation.study import Floats, Mask, Setting, Study
+
+Indices = npt.NDArray[np.int64]
+
+_FEWEST_AGREEING = 3  # targets at which two sources must agree in every digit to count as the same
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Measured pairs of one setting and everything known about the tasks without outcomes.
+
+    Args:
+        study: Tasks, distances and facts.
+        setting: Scenario and metric.
+        performance: float64 [n_seeds, n_tasks, n_tasks], NaN where not measured.
+        baseline: float64 [n_tasks], mean over seeds without transfer, NaN where unknown.
+        allowed: bool [n_tasks, n_tasks], which source may serve which target.
+    """
+
+    study: Study
+    setting: Setting
+    performance: Floats
+    baseline: Floats
+    allowed: Mask
+
+    @classmethod
+    def of(cls, study: Study, setting: Setting) -> Self:
+        """Return the evidence of one setting; a setting without outcomes gives evidence of nothing."""
+        found = study.outcomes.get(setting)
+        n = len(study.tasks)
+        if found is None:
+            return cls(study, setting, np.full((1, n, n), np.nan), np.full(n, np.nan), study.allowed)
+        return cls(study, setting, found.values, found.mean_baseline, study.allowed)
+
+    @cached_property
+    def mean(self) -> Floats:
+        """float64 [n_tasks, n_tasks], mean over seeds; NaN where not measured or not allowed."""
+        known = np.isfinite(self.performance)
+        total = np.where(known, self.performance, 0.0).sum(axis=0)
+        count = known.sum(axis=0)
+        measured = (count > 0) & self.allowed
+        return np.where(measured, total / np.maximum(count, 1), np.nan)
+
+    @cached_property
+    def gain(self) -> Floats:
+        """float64 [n_tasks, n_tasks], performance minus the target's own baseline."""
+        return self.mean - self.baseline[None, :]
+
+    @cached_property
+    def standing(self) -> Floats:
+        """float64 [n_tasks, n_tasks], normal score of every source among the target's sources.
+
+        NaN where not measured, and for targets with a single measured source.
+        """
+        return normal_scores(self.mean)
+
+    @cached_property
+    def pairs(self) -> tuple[Indices, Indices]:
+        """Sources and targets of the measured pairs, in order of targets."""
+        targets, sources = np.nonzero(np.isfinite(self.standing).T)
+        return sources, targets
+
+    @cached_property
+    def targets(self) -> Indices:
+        """Targets with measured sources."""
+        return np.unique(self.pairs[1])
+
+    def family(self, task: int) -> Indices:
+        """Return a task and everything that shares images with it."""
+        return np.flatnonzero(~self.allowed[:, task] | (np.arange(len(self.allowed)) == task))
+
+    def identical_sources(self, without: Iterable[int] = ()) -> Floats:
+        """Return how often two sources passed on the very same thing, float64 [n_tasks, n_tasks].
+
+        Sources that lead to equal values in every digit at every common target, in one seed, passed on the
+        same architecture or policy. The share of seeds in which they did is a positive semidefinite kernel.
+
+        Args:
+            without: Targets whose outcomes must not be looked at.
+        """
+        kept = np.setdiff1d(np.arange(self.performance.shape[2]), list(without))
+        return np.asarray(np.mean([_partition(seed[:, kept]) for seed in self.performance], axis=0))
+
+    @cached_property
+    def resemblance(self) -> Floats:
+        """Kernel of tasks by all distances, float64 [n_tasks, n_tasks]."""
+        return resemblance.by_distances(self.study.distances, len(self.study.tasks))
+
+    @cached_property
+    def traits(self) -> Floats:
+        """Standardised facts, float64 [n_tasks, n_traits]."""
+        return resemblance.traits(self.study)
+
+    @cached_property
+    def nearness(self) -> Floats:
+        """float64 [n_distances, n_tasks, n_tasks], normal scores of every distance, nearest highest.
+
+        Zero, which is average, where a distance is unknown.
+        """
+        n = len(self.study.tasks)
+        allowed = [np.where(self.allowed, -values, np.nan) for values in self.study.distances.values()]
+        scores = [np.nan_to_num(normal_scores(values)) for values in allowed]
+        return np.array(scores).reshape(len(scores), n, n)
+
+
+def normal_scores(values: Floats) -> Floats:
+    """Return expected normal order statistics within every column, ties sharing their mean rank.
+
+    Args:
+        values: float64 [n_tasks, n_tasks], NaN where unknown.
+
+    Returns:
+        float64 of the same shape; NaN where unknown, and in columns with fewer than two known values.
+    """
+    scores = np.full(values.shape, np.nan)
+    for target in range(values.shape[1]):
+        known = np.isfinite(values[:, target])
+        if known.sum() >= 2:
+            scores[known, target] = ndtri((rankdata(values[known, target]) - 0.5) / known.sum())
+    return scores
+
+
+def _partition(values: Floats) -> Floats:
+    known = np.isfinite(values)
+    common = known[:, None, :] & known[None, :, :]
+    agree = (values[:, None, :] == values[None, :, :]) | ~common
+    same = agree.all(axis=2) & (common.sum(axis=2) >= _FEWEST_AGREEING)
+    _, label = connected_components(same, directed=False)
+    return np.asarray(label[:, None] == label[None, :], dtype=np.float64)

@@ -1,0 +1,51 @@
+"""What is expected of transfer where nothing was measured yet.
+
+The figures summarise the outcomes of the 28 development tasks of Godau et al. (arXiv 2412.08763), metrics
+AUROC and balanced accuracy together; ``python -m benchmarks.recommender DIR --prior`` prints them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aggregator.validation.study import Floats, Setting
+
+WEIGHT = 3.0
+"""How many measured targets the prior counts for."""
+
+LEVELS: Floats = np.array([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95])
+
+
+@dataclass(frozen=True)
+class GainPrior:
+    """Gains of a scenario before anything was measured.
+
+    Args:
+        location: Median gain of a target's sources, in units of their spread.
+        log_spread: Logarithm of the mean absolute deviation of gains at one target.
+        slope: Gain, in units of the spread, per unit of standing.
+        residuals: Quantiles of gain beyond location and slope, in units of the spread, at ``LEVELS``.
+    """
+
+    location: float
+    log_spread: float
+    slope: float
+    residuals: tuple[float, ...]
+
+
+_TABLE = {
+    "architecture": GainPrior(1.27, -4.8, 0.8, (-6.0, -2.3, -1.4, -0.4, 1.9, 7.0, 11.0)),
+    "pretraining": GainPrior(-0.75, -3.85, 1.0, (-7.0, -3.6, -1.4, -0.2, 0.5, 1.1, 1.5)),
+    "augmentation": GainPrior(2.5, -5.15, 0.8, (-4.5, -3.6, -2.6, -0.6, 4.8, 13.0, 18.0)),
+    "co_training": GainPrior(1.25, -5.15, 0.7, (-4.2, -2.7, -1.2, -0.4, 2.6, 14.0, 22.0)),
+}
+
+
+def gain_prior(setting: Setting) -> GainPrior:
+    """Return the prior of a setting's scenario."""
+    return _TABLE[setting.scenario]
+
+
+def residual_atoms(before: GainPrior, n: int) -> Floats:
+    """Return ``n`` equally likely residuals, float64 [n]: linear between the quantiles, constant beyond."""
+    return np.asarray(np.interp((np.arange(n) + 0.5) / n, LEVELS, before.residuals))

@@ -1,0 +1,133 @@
+"""The Gaussian process over pairs: held-out predictions, pooling, what it may look at."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import weightedtau
+from studies import SETTING, make_study
+
+from aggregator.recommender.evidence import Evidence
+from aggregator.recommender.learned import LearnedRecommender
+from aggregator.recommender.standing import Components, Standing, Terms
+
+
+def mean_tau(recommender, study):
+    performance = study.outcomes[SETTING].performance
+    scores = recommender.standings
+    return np.mean(
+        [
+            weightedtau(scores[ok, t], performance[ok, t]).statistic
+            for t in range(len(study.tasks))
+            for ok in [np.isfinite(scores[:, t])]
+        ]
+    )
+
+
+def terms_of(study):
+    evidence = Evidence.of(study, SETTING)
+    return Terms(evidence, evidence.identical_sources(), Components())
+
+
+def test_block_held_out_predictions_equal_those_of_a_model_that_never_saw_the_target():
+    study = make_study(12, groups={"shared images": ("t02", "t05")})
+    terms = terms_of(study)
+    everything = Standing.fit(terms)
+    for target in (0, 2):
+        family = terms.evidence.family(target)
+        refitted = Standing.fit(terms, ~everything.outcomes_of(family))
+        sources = np.flatnonzero(terms.evidence.allowed[:, target])
+        expected = refitted.predict(sources, target)
+        reduced = everything.without(family).predict(sources, target)
+        np.testing.assert_allclose(reduced[0], expected[0], atol=1e-9)
+        np.testing.assert_allclose(reduced[1], expected[1], atol=1e-9)
+        out = everything.outcomes_of(family)
+        own = everything.targets[out] == target
+        np.testing.assert_allclose(everything.held_out(family)[own], expected[0], atol=1e-9)
+
+
+def test_the_parts_of_a_prediction_add_up():
+    terms = terms_of(make_study(10))
+    mean, _, parts = Standing.fit(terms).predict(np.arange(1, 10), 0)
+    np.testing.assert_allclose(sum(parts.values()), mean, atol=1e-12)
+
+
+def test_good_sources_are_found_from_their_history():
+    study = make_study(20, source_effect=1.0, noise=0.5)
+    assert mean_tau(LearnedRecommender.fit(study, SETTING), study) > 0.7
+
+
+def test_outcomes_that_are_noise_give_no_signal():
+    study = make_study(24, source_effect=0.0, noise=1.0)
+    assert abs(mean_tau(LearnedRecommender.fit(study, SETTING), study)) < 0.15
+
+
+def test_without_outcomes_the_nearest_source_comes_first():
+    study = replace(make_study(15), outcomes={})
+    forecasts = LearnedRecommender.fit(study, SETTING).forecast("t03")
+    standing = [f for f in forecasts if np.isfinite(f.standing)]
+    by_standing = [f.source for f in sorted(standing, key=lambda f: -f.standing)]
+    nearest = np.argsort(study.distances["cramer"][:, 3])[:14]
+    assert by_standing == [study.tasks[i] for i in nearest]
+
+
+def test_few_outcomes_move_the_order_of_the_distances_only_a_little():
+    full = make_study(20, source_effect=1.0, nearness_effect=0.0)
+    outcomes = full.outcomes[SETTING]
+    values = outcomes.values.copy()
+    values[:, :, 1:] = np.nan
+    one_target = replace(full, outcomes={SETTING: replace(outcomes, values=values)})
+    mean = {
+        name: LearnedRecommender.fit(study, SETTING).unseen(5).predict(np.arange(6, 20), 5)[0]
+        for name, study in (("none", replace(full, outcomes={})), ("one", one_target), ("all", full))
+    }
+    moved = {name: np.sqrt(np.mean((mean[name] - mean["none"]) ** 2)) for name in ("one", "all")}
+    assert 0 < moved["one"] < 0.6 * moved["all"]
+
+
+def test_an_untested_source_is_less_certain_than_a_tested_one():
+    study = make_study(16)
+    values = study.outcomes[SETTING].values.copy()
+    values[:, 7] = np.nan
+    untested = replace(study, outcomes={SETTING: replace(study.outcomes[SETTING], values=values)})
+    _, deviation, _ = LearnedRecommender.fit(untested, SETTING).unseen(0).predict(np.array([6, 7]), 0)
+    assert deviation[1] > 1.3 * deviation[0]
+
+
+@pytest.mark.parametrize("role", ["target", "member of its group"])
+def test_outcomes_of_the_target_and_of_its_group_are_never_used(role):
+    groups = {"same images": ("t01", "t04")}
+    study = make_study(14, groups=groups)
+    place = 1 if role == "target" else 4
+    values = study.outcomes[SETTING].values.copy()
+    values[:, :, place] = np.random.default_rng(9).random(values[:, :, place].shape)
+    values[:, place, place] = np.nan
+    changed = replace(study, outcomes={SETTING: replace(study.outcomes[SETTING], values=values)})
+    original = LearnedRecommender.fit(study, SETTING)
+    other = LearnedRecommender.fit(changed, SETTING)
+    for a, b in zip(original.forecast("t01"), other.forecast("t01"), strict=True):
+        assert (a.source, a.reasons) == (b.source, b.reasons)
+        numbers = [(x.gain, x.low, x.high, x.chance_of_harm, x.deviation) for x in (a, b)]
+        np.testing.assert_allclose(*numbers, atol=1e-9)
+
+
+def test_sources_that_pass_on_the_same_architecture_are_recognised_and_share_their_history():
+    study = make_study(14, n_seeds=1)
+    values = study.outcomes[SETTING].values.copy()
+    both = np.setdiff1d(np.arange(14), [3, 8])
+    values[:, 8, both] = values[:, 3, both]
+    twins = replace(study, outcomes={SETTING: replace(study.outcomes[SETTING], values=values)})
+    evidence = Evidence.of(twins, SETTING)
+    assert evidence.identical_sources()[3, 8] == 1
+    assert evidence.identical_sources().sum() == 14 + 2
+    recommender = LearnedRecommender.fit(twins, SETTING)
+    [twin] = [f for f in recommender.forecast("t00") if f.source == "t08"]
+    assert any("same model as t03" in reason for reason in twin.reasons) or len(twin.reasons) == 3
+
+
+def test_equal_values_at_too_few_targets_prove_nothing():
+    study = make_study(8, n_seeds=1)
+    values = np.full_like(study.outcomes[SETTING].values, np.nan)
+    values[:, 1:3, 4:6] = 0.75
+    sparse = replace(study, outcomes={SETTING: replace(study.outcomes[SETTING], values=values)})
+    np.testing.assert_array_equal(Evidence.of(sparse, SETTING).identical_sources(), np.eye(8))
