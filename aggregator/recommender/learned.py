@@ -15,6 +15,7 @@ from aggregator.validation.study import Floats, Setting, Study
 from federation.errors import UnknownNameError
 
 LEVEL = 0.8
+_NOBODY: Indices = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class LearnedRecommender:
         unseen = self.unseen(place)
         sources = np.flatnonzero(self.evidence.allowed[:, place])
         mean, deviation, parts = unseen.predict(sources, place)
-        gains = GainModel.learn(self.evidence, held_out_standings(unseen), place)
+        gains = self.gains(place)
         low, high = gains.interval(mean, level)
         known = visible(self.evidence.standing, self.evidence.family(place))
         harm, middle = gains.chance_of_harm(mean), gains.gain(mean)
@@ -73,11 +74,18 @@ class LearnedRecommender:
     def unseen(self, target: int) -> Standing:
         """Return the model that never saw an outcome of the target nor of a task that shares its images."""
         family = self.evidence.family(target)
-        identical = self.evidence.identical_sources(family)
-        if np.array_equal(identical, self.posterior.terms.identical):
+        if self._same_identities(target):
             return self.posterior.without(family)
-        terms = replace(self.posterior.terms, identical=identical)
+        terms = replace(self.posterior.terms, identical=self.evidence.identical_sources(family))
         return Standing.fit(terms, ~self.posterior.outcomes_of(family))
+
+    def gains(self, target: int) -> GainModel:
+        """Return the gain model of a target, learned from the outcomes of the others."""
+        if self._same_identities(target):
+            predicted = held_out_standings(self.posterior, self.evidence.family(target))
+        else:
+            predicted = held_out_standings(self.unseen(target))
+        return GainModel.learn(self.evidence, predicted, target)
 
     @cached_property
     def standings(self) -> Floats:
@@ -94,16 +102,20 @@ class LearnedRecommender:
         return np.array_equal(identical, self.posterior.terms.identical)
 
 
-def held_out_standings(standing: Standing) -> Floats:
+def held_out_standings(standing: Standing, hidden: Indices = _NOBODY) -> Floats:
     """Return what a model predicts for its own pairs, each target held out with its family in turn.
+
+    Args:
+        standing: The model.
+        hidden: Targets whose outcomes are held out all the time; nothing is predicted for them.
 
     Returns:
         float64 [n_tasks, n_tasks], NaN where nothing was measured.
     """
     evidence = standing.terms.evidence
     predicted = np.full(evidence.mean.shape, np.nan)
-    for target in np.unique(standing.targets):
-        family: Indices = evidence.family(int(target))
+    for target in np.setdiff1d(standing.targets, hidden):
+        family = np.union1d(evidence.family(int(target)), hidden)
         out = standing.outcomes_of(family)
         own = standing.targets[out] == target
         predicted[standing.sources[out][own], target] = standing.held_out(family)[own]

@@ -8,8 +8,6 @@ import pytest
 from studies import SETTING, make_study
 
 from aggregator.recommender import NO_TRANSFER, LearnedRecommender
-from aggregator.recommender.gain import GainModel
-from aggregator.recommender.learned import held_out_standings
 from aggregator.validation.study import Setting
 from federation.errors import UnknownNameError
 
@@ -47,7 +45,7 @@ def test_intervals_hold_the_gains_of_targets_never_measured(level):
         recommender = LearnedRecommender.fit(study, SETTING)
         for target in range(0, 24, 3):
             unseen = recommender.unseen(target)
-            gains = GainModel.learn(recommender.evidence, held_out_standings(unseen), target)
+            gains = recommender.gains(target)
             sources = np.flatnonzero(np.isfinite(recommender.evidence.gain[:, target]))
             low, high = gains.interval(unseen.predict(sources, target)[0], level)
             truth = recommender.evidence.gain[sources, target]
