@@ -70,7 +70,9 @@ def score_no_transfer(performance: Floats, baseline: float) -> Floats:
         float64 [n_metrics], columns as in ``metrics.METRICS``.
     """
     scores = {name: np.nan if np.isnan(baseline) else 0.0 for name in METRICS}
-    scores |= {name: np.nan for name in ("weighted_tau", "spearman", "percentile_at_3", "best_of_3_percentile")}
+    scores |= {
+        name: np.nan for name in ("weighted_tau", "spearman", "percentile_at_3", "best_of_3_percentile")
+    }
     if not np.isnan(baseline):
         scores["regret_at_3"] = float(regrets(np.append(performance, baseline))[-1])
     return np.array([scores[name] for name in METRICS])
@@ -100,5 +102,3 @@ def null_variance(n_sources: int) -> float:
     rankings = (generator.permutation(order) for _ in range(_PERMUTATIONS))
     taus = np.concatenate([weighted_tau(ranking[None], order) for ranking in rankings])
     return float(np.mean(taus**2))
-
-

@@ -113,7 +113,9 @@ def _references(study: Study, setting: Setting) -> list[Result]:
     cases = [(outcomes.performance[candidates[:, t], t], outcomes.mean_baseline[t]) for t in targets]
     blank = np.empty((0, len(METRICS)))
     chance = _summarise(RANDOM, setting, np.array([expect_random(*each) for each in cases] or blank))
-    nothing = _summarise(NO_TRANSFER, setting, np.array([score_no_transfer(*each) for each in cases] or blank))
+    nothing = _summarise(
+        NO_TRANSFER, setting, np.array([score_no_transfer(*each) for each in cases] or blank)
+    )
     if targets:
         null = null_interval([int(candidates[:, target].sum()) for target in targets])
         chance = replace(chance, intervals={**chance.intervals, "weighted_tau": null})
