@@ -9,13 +9,15 @@ from aggregator.validation.metrics import BEST_OF, CHOSEN, METRICS, percentiles,
 from aggregator.validation.study import Floats
 
 _PERMUTATIONS = 1000
+_OF_RANKINGS = ("weighted_tau", "spearman", "percentile_at_3", "best_of_3_percentile")
 
 
 def expect_random(performance: Floats, baseline: float) -> Floats:
     """Return the expected scores of a ranking drawn at random.
 
     Means over the chosen equal the mean over all sources, the percentile (N + 1)/2N among them; the best
-    of k follows the hypergeometric distribution; correlations are zero.
+    of k follows the hypergeometric distribution; correlations are zero. (Where performances are tied,
+    SciPy's weighted tau is on average a few thousandths above zero, since affinity breaks their tie.)
 
     Args:
         performance: float64 [n_sources], finite.
@@ -69,10 +71,9 @@ def score_no_transfer(performance: Floats, baseline: float) -> Floats:
     Returns:
         float64 [n_metrics], columns as in ``metrics.METRICS``.
     """
-    scores = {name: np.nan if np.isnan(baseline) else 0.0 for name in METRICS}
-    scores |= {
-        name: np.nan for name in ("weighted_tau", "spearman", "percentile_at_3", "best_of_3_percentile")
-    }
+    scores = dict.fromkeys(METRICS, np.nan if np.isnan(baseline) else 0.0) | dict.fromkeys(
+        _OF_RANKINGS, np.nan
+    )
     if not np.isnan(baseline):
         scores["regret_at_3"] = float(regrets(np.append(performance, baseline))[-1])
     return np.array([scores[name] for name in METRICS])

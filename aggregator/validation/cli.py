@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
-# SciPy's statistics take half a second to import, which every other command would wait for.
+from aggregator.tables import wide_console
+from aggregator.validation.directory import read_study
+from aggregator.validation.evaluate import evaluate
+from aggregator.validation.page import write_page
+from aggregator.validation.selectors import selectors
+from aggregator.validation.tables import results_json, results_tables
 
 
 def validate(
@@ -17,13 +22,6 @@ def validate(
     html: Annotated[Path | None, typer.Option("--html", help="Write a page that opens offline.")] = None,
 ) -> None:
     """Judge distances by measured transfer: who ranks sources better than chance."""
-    from aggregator.tables import wide_console
-    from aggregator.validation.directory import read_study
-    from aggregator.validation.evaluate import evaluate
-    from aggregator.validation.page import write_page
-    from aggregator.validation.selectors import selectors
-    from aggregator.validation.tables import results_json, results_tables
-
     study = read_study(directory)
     results = evaluate(study, selectors(study))
     if html is not None:

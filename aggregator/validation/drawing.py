@@ -1,17 +1,20 @@
 """Two drawings of a setting: intervals of weighted tau, and improvement against number of tries."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from aggregator.validation.evaluate import Result
-from aggregator.validation.selectors import LARGEST_SOURCE, RANDOM
+from aggregator.validation.selectors import LARGEST_SOURCE, NO_TRANSFER, RANDOM
 
 _ROW, _TOP, _FOOT = 21.0, 10.0, 36.0
 _NAMES, _FOREST_WIDTH, _VALUES = 190.0, 620.0, 46.0
 _CURVE_WIDTH, _CURVE_HEIGHT, _CURVE_LEFT, _CURVE_LABELS = 520.0, 330.0, 44.0, 168.0
 _LABEL_GAP = 15.0
 _N_STRONGEST = 2
+
+QUIET = "quiet"
+"""Style of a curve that is drawn without its name."""
 
 
 @dataclass(frozen=True)
@@ -114,24 +117,34 @@ def curves(results: Sequence[Result]) -> Curves | None:
     Args:
         results: All results of a setting.
     """
-    shown = [each for each in by_weighted_tau(results) if math.isfinite(sum(each.improvement_rate))]
+    shown = [
+        each
+        for each in by_weighted_tau(results)
+        if each.selector != NO_TRANSFER and math.isfinite(sum(each.improvement_rate))
+    ]
     if not shown:
         return None
     right, foot = _CURVE_WIDTH - _CURVE_LABELS, _CURVE_HEIGHT - _FOOT
     n_shots = len(shown[0].improvement_rate)
     across = [_CURVE_LEFT + (right - _CURVE_LEFT) * i / (n_shots - 1) for i in range(n_shots)]
+    lowest = math.floor(10 * min(min(each.improvement_rate) for each in shown) - 1e-9)
+    first = min(max(lowest, 0), 8)
+
+    def height(rate: float) -> float:
+        return round(foot - (foot - _TOP) * (10 * rate - first) / (10 - first), 1)
+
     loud = _loud(shown)
-    drawn = [_curve(each, across, foot, loud.get(each.selector, "quiet")) for each in shown]
-    drawn.sort(key=lambda curve: curve.css != "quiet")
+    drawn = [_curve(each, across, height, loud.get(each.selector, QUIET)) for each in shown]
+    named = [curve for curve in drawn if curve.css != QUIET]
     return Curves(
         width=_CURVE_WIDTH,
         height=_CURVE_HEIGHT,
         left=_CURVE_LEFT,
         right=right,
         foot=foot,
-        curves=tuple(_spread_labels(drawn, foot)),
+        curves=(*(curve for curve in drawn if curve.css == QUIET), *_with_labels_apart(named, foot)),
         shots=tuple(Tick(round(x, 1), str(i + 1)) for i, x in enumerate(across)),
-        rates=tuple(Tick(_height(rate / 4, foot), f"{25 * rate} %") for rate in range(5)),
+        rates=tuple(Tick(height(tenth / 10), f"{10 * tenth} %") for tenth in range(first, 11)),
     )
 
 
@@ -179,22 +192,18 @@ def _loud(shown: Sequence[Result]) -> dict[str, str]:
     return named | {name: css for name, css in rules.items() if name in present}
 
 
-def _height(rate: float, foot: float) -> float:
-    return round(foot - (foot - _TOP) * rate, 1)
-
-
-def _curve(result: Result, across: Sequence[float], foot: float, css: str) -> Curve:
-    heights = [_height(rate, foot) for rate in result.improvement_rate]
+def _curve(result: Result, across: Sequence[float], height: Callable[[float], float], css: str) -> Curve:
+    heights = [height(rate) for rate in result.improvement_rate]
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, heights, strict=True))
     return Curve(result.selector, points, css, (round(across[-1], 1), heights[-1]), heights[-1])
 
 
-def _spread_labels(drawn: Sequence[Curve], foot: float) -> list[Curve]:
-    """Move the labels of named curves apart, upwards from the lowest."""
-    placed, free = [], foot + _LABEL_GAP
-    for curve in sorted(drawn, key=lambda each: -each.end[1]):
-        if curve.css == "quiet":
-            continue
-        free = min(curve.end[1], free - _LABEL_GAP)
-        placed.append(replace(curve, label_y=round(free, 1)))
-    return [*(curve for curve in drawn if curve.css == "quiet"), *placed]
+def _with_labels_apart(named: Sequence[Curve], foot: float) -> list[Curve]:
+    """Move labels apart, downwards from the highest, none below the axis."""
+    placed, free = [], _TOP
+    for i, curve in enumerate(sorted(named, key=lambda each: each.end[1])):
+        lowest = foot - _LABEL_GAP * (len(named) - 1 - i)
+        label_y = min(max(curve.end[1], free), lowest)
+        placed.append(replace(curve, label_y=round(label_y, 1)))
+        free = label_y + _LABEL_GAP
+    return placed

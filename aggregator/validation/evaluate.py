@@ -111,10 +111,9 @@ def _references(study: Study, setting: Setting) -> list[Result]:
     outcomes, candidates = study.outcomes[setting], study.candidates(setting)
     targets = study.target_indices(setting)
     cases = [(outcomes.performance[candidates[:, t], t], outcomes.mean_baseline[t]) for t in targets]
-    blank = np.empty((0, len(METRICS)))
-    chance = _summarise(RANDOM, setting, np.array([expect_random(*each) for each in cases] or blank))
-    nothing = _summarise(
-        NO_TRANSFER, setting, np.array([score_no_transfer(*each) for each in cases] or blank)
+    chance, nothing = (
+        _summarise(name, setting, np.reshape([score(*each) for each in cases], (-1, len(METRICS))))
+        for name, score in ((RANDOM, expect_random), (NO_TRANSFER, score_no_transfer))
     )
     if targets:
         null = null_interval([int(candidates[:, target].sum()) for target in targets])

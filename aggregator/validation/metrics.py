@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from scipy.stats import rankdata
 
-from aggregator.validation.study import Floats
+from aggregator.validation.study import Floats, Mask
 
 SHOTS: Final = 5
 """Improvement rates are given for one to this many tries."""
@@ -147,14 +147,16 @@ def _gain_scores(gains: Floats) -> list[Floats]:
     ]
 
 
-def _share(gains: Floats, holds: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Floats:
-    return np.where(np.isnan(gains), np.nan, holds)
+def _share(gains: Floats, holds: Mask) -> Floats:
+    share: Floats = np.where(np.isnan(gains), np.nan, holds)
+    return share
 
 
 def _position(first: Floats, second: Floats) -> Floats:
     """Place from 1 by decreasing first key, ties by decreasing second key."""
     key = first * (2.0 * first.shape[-1] + 1) + second
-    return np.argsort(np.argsort(-key, axis=-1, kind="stable"), axis=-1) + 1.0
+    place = np.argsort(np.argsort(-key, axis=-1, kind="stable"), axis=-1) + 1
+    return place.astype(np.float64)
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

@@ -51,10 +51,10 @@ def by_distance(name: str) -> Selector:
     Args:
         name: Name of the distance in the study.
     """
-    return Selector(name, lambda study, setting: -study.distances[name])
+    return Selector(name, lambda study, _: -study.distances[name])
 
 
-def _affinity_of_size(study: Study, setting: Setting) -> Floats:
+def _affinity_of_size(study: Study, _: Setting) -> Floats:
     return np.tile(_sizes(study)[:, None], len(study.tasks))
 
 
@@ -65,7 +65,7 @@ def _p2l_with_size(name: str) -> Selector:
     target, the size over the sources.
     """
 
-    def affinity(study: Study, setting: Setting) -> Floats:
+    def affinity(study: Study, _: Setting) -> Floats:
         similarity = np.where(study.allowed, -study.distances[name], np.nan)
         size = _standardised(_normalised(_sizes(study)))[:, None]
         return _SIMILARITY_WEIGHT * _standardised(similarity) + _SIZE_WEIGHT * size
