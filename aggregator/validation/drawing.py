@@ -44,6 +44,7 @@ class Forest:
 
     width: float
     height: float
+    left: float
     foot: float
     zero: float
     band: tuple[float, float]
@@ -108,7 +109,7 @@ def forest(results: Sequence[Result]) -> Forest | None:
     foot = _TOP + _ROW * len(rows)
     ticks = tuple(Tick(place(step), say_signed(step, 1)) for step in steps)
     band = (place(chance[0]), place(chance[1]))
-    return Forest(_FOREST_WIDTH, foot + _FOOT, foot, place(0.0), band, tuple(rows), ticks)
+    return Forest(_FOREST_WIDTH, foot + _FOOT, _NAMES, foot, place(0.0), band, tuple(rows), ticks)
 
 
 def curves(results: Sequence[Result]) -> Curves | None:

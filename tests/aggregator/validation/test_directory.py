@@ -252,3 +252,11 @@ def test_a_task_list_that_is_no_json_object_is_refused(files, text):
     (files.write() / "tasks.json").write_text(text)
     with pytest.raises(StudyError, match="JSON"):
         read_study(files.folder)
+
+
+def test_outcomes_of_tasks_that_are_not_listed_are_history_only(files):
+    files.tasks["targets"] = ["c", "b"]
+    study = read_study(files.write())
+    assert study.tasks == ("c", "b", "a", "d")
+    assert study.target_indices(SETTING) == (0, 1)
+    assert np.isfinite(study.outcomes[SETTING].performance[3, 2])
