@@ -1,13 +1,7 @@
 """From report data to the bytes of one self-contained page."""
 
-import base64
-import hashlib
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from aggregator.report import words
 from aggregator.report.cards import make_cards
@@ -15,6 +9,7 @@ from aggregator.report.data import ReportData, TaskEntry
 from aggregator.report.graph import neighbour_graph
 from aggregator.report.groups import group_tasks, legend
 from aggregator.report.heatmap import Heatmap, csv_address, heatmaps
+from aggregator.report.page import asset, content_security_policy, environment
 from aggregator.report.palette import N_LEVELS, ramp_css
 from aggregator.report.space import say_space
 from federation.files import write_atomically
@@ -32,9 +27,9 @@ def render_report(report: ReportData) -> str:
     Args:
         report: What to show.
     """
-    style, script = _style(len(report.tasks)), _asset("report.js")
+    style, script = _style(len(report.tasks)), asset("report.js")
     policy = content_security_policy(style, script)
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(policy=policy, style=style, script=script, **_contents(report))
 
 
@@ -47,26 +42,9 @@ def write_report(report: ReportData, path: Path) -> None:
     write_atomically(path, render_report(report).encode())
 
 
-def content_security_policy(style: str, script: str) -> str:
-    """Return the policy that allows this style and this script and nothing else at all.
-
-    Args:
-        style: Text of the page's only ``<style>``.
-        script: Text of the page's only executable ``<script>``.
-    """
-    return (
-        f"default-src 'none'; style-src '{_hash_source(style)}'; script-src '{_hash_source(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash_source(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
 def _style(n_tasks: int) -> str:
     cell = min(max(_MATRIX_WIDTH // max(n_tasks, 1), _NARROWEST_CELL), _WIDEST_CELL)
-    return f"{_asset('style.css')}\n:root{{--n:{n_tasks};--cell-screen:{cell}px}}{ramp_css()}"
+    return f"{asset('style.css')}\n:root{{--n:{n_tasks};--cell-screen:{cell}px}}{ramp_css()}"
 
 
 def _contents(report: ReportData) -> dict[str, Any]:
@@ -116,30 +94,3 @@ def _totals(report: ReportData) -> dict[str, int]:
         "images": sum(task.n for task in report.tasks),
         "exact": sum(words.is_exact(task.privacy) for task in report.tasks),
     }
-
-
-@cache
-def _asset(name: str) -> str:
-    return files("aggregator.report").joinpath("templates", name).read_text("utf-8").strip()
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("aggregator.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=words.without_controls,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        {
-            "count": words.say_count,
-            "time": words.say_time,
-            "sentence": words.sentence,
-            "shorten": words.shorten,
-        }
-    )
-    environment.globals["plural"] = words.say_plural
-    return environment

@@ -65,8 +65,12 @@ def _check_axes(matrix: LabelledMatrix, sources: set[str], targets: set[str]) ->
     shrunk = [name for name in matrix.rows if name.endswith(SHRUNK)]
     fits = sources <= rows and targets <= set(map(base_name, columns))
     turned_fits = sources <= columns and targets <= set(map(base_name, rows))
-    why = f"its row {shrunk[0]!r} is an 800-image version, which only targets have" if shrunk else ""
-    if not shrunk and turned_fits and not fits:
+    why = ""
+    if shrunk:
+        why = f"its row {shrunk[0]!r} is an 800-image version, which only targets have"
+    elif matrix.corner.lower().startswith("target"):
+        why = f"its rows are headed {matrix.corner!r}"
+    elif turned_fits and not fits:
         why = "its rows hold all targets and its columns all sources"
     if why:
         raise StudyError(

@@ -27,12 +27,14 @@ class LabelledMatrix:
         rows: Names of the rows, each once.
         columns: Names of the columns, each once.
         values: float64 [n_rows, n_columns], NaN where a cell is empty or ``nan``.
+        corner: What stands above the names of the rows, often nothing.
     """
 
     path: Path
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     values: npt.NDArray[np.float64]
+    corner: str = ""
 
     @cached_property
     def row_index(self) -> Mapping[str, int]:
@@ -73,7 +75,7 @@ def read_labelled_matrix(path: Path) -> LabelledMatrix:
     _check_unique(path, "column", columns)
     _check_unique(path, "row", rows)
     values = [_numbers(path, line, columns) for line in lines[1:]]
-    return LabelledMatrix(path, tuple(rows), tuple(columns), np.array(values))
+    return LabelledMatrix(path, tuple(rows), tuple(columns), np.array(values), lines[0][0])
 
 
 def read_csv(path: Path) -> list[list[str]]:
