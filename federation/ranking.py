@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from federation import distances
 from federation.task_card import TaskCard
@@ -93,7 +92,7 @@ def _sizes(candidates: Candidates) -> list[int]:
 
 def _ranks(values: Values) -> npt.NDArray[np.int64]:
     """Rank of every source; those at equal distance share the last rank among them."""
-    return np.asarray(rankdata(np.where(np.isnan(values), np.inf, values), method="max"), dtype=np.int64)
+    return np.searchsorted(np.sort(values), values, side="right").astype(np.int64)
 
 
 def _reasons(
