@@ -17,8 +17,9 @@ import numpy as np
 
 from aggregator import matrix
 from aggregator.matrix import SimilarityMatrix
-from aggregator.outcomes import SCENARIOS, Outcome, baselines
+from aggregator.outcomes import Outcome, baselines
 from aggregator.store import Catalogue
+from aggregator.validation.study import SCENARIOS
 from federation.errors import StoreError
 from federation.files import write_atomically
 from federation.task_card import TaskCard

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from aggregator.validation.study import SCENARIOS
 from federation.errors import FedprintError, OutcomeError
 from federation.files import read_file
 from federation.names import check_name
-
-SCENARIOS = ("architecture", "pretraining", "augmentation", "co_training")
-"""What a source can pass on: its best architecture, weights, augmentation policy, or data to train with."""
 
 Key = tuple[str, str, int, str, str]
 Repetition = tuple[str, str, int, str]
@@ -25,7 +23,7 @@ class Outcome:
     """One measured transfer.
 
     Args:
-        scenario: What was transferred, one of ``SCENARIOS``.
+        scenario: What was transferred, one of ``SCENARIOS`` of validation.
         metric: How success was measured, such as ``auroc``; higher is better.
         seed: Which repetition.
         source: Address of the source, ``site/task``.

@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from aggregator.options import CatalogueOption, JsonOption, open_catalogue, print_json
-from aggregator.outcomes import COLUMNS, SCENARIOS, Outcome, read_outcomes, unknown_tasks
+from aggregator.outcomes import COLUMNS, Outcome, read_outcomes, unknown_tasks
 from aggregator.store import Catalogue
 from aggregator.tables import wide_console
+from aggregator.validation.study import SCENARIOS
 from federation.errors import ConfigError
 from federation.files import write_atomically
 

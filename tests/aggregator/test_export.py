@@ -12,6 +12,8 @@ from aggregator import matrix
 from aggregator.export import Exported, export_catalogue
 from aggregator.outcomes import Outcome
 from aggregator.store import Catalogue
+from aggregator.validation.directory import read_study
+from aggregator.validation.study import Setting
 from federation import distances
 from federation.errors import StoreError
 
@@ -115,6 +117,23 @@ def test_outcomes_of_tasks_that_left_are_counted_and_not_written(catalogue, tmp_
     done = export_catalogue(catalogue, tmp_path / "out")
     assert done == Exported(n_tasks=3, n_distances=done.n_distances, n_outcomes=1, left_out=1)
     assert "gone" not in (tmp_path / "out/outcomes/pretraining_auroc.csv").read_text()
+
+
+def test_the_validation_reads_what_was_exported(catalogue, space, tmp_path):
+    measure(
+        catalogue, outcome(value=0.75), outcome(source=2, value=0.5), outcome("co_training", baseline=0.25)
+    )
+    export_catalogue(catalogue, tmp_path / "out")
+    study = read_study(tmp_path / "out")
+    assert (study.tasks, study.targets, study.groups) == (tuple(TASKS), tuple(TASKS), {})
+    pretraining = study.outcomes[Setting("pretraining", "auroc")]
+    assert pretraining.performance[:, 1].tolist() == [0.75, pytest.approx(np.nan, nan_ok=True), 0.5]
+    assert pretraining.mean_baseline[1] == pytest.approx(0.8)
+    assert study.outcomes[Setting("co_training", "auroc")].mean_baseline[1] == 0.25
+    off_diagonal = ~np.eye(3, dtype=bool)
+    ours = matrix.read(catalogue, space, "cramer").values
+    np.testing.assert_array_equal(study.distances["cramer"][off_diagonal], ours[off_diagonal])
+    assert (study.facts["anna/cxr"].num_samples, study.facts["anna/cxr"].domain) == (200, "X-ray")
 
 
 def test_a_folder_that_holds_something_is_left_alone(catalogue, tmp_path):

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.outcome_table import Imported
-from aggregator.outcomes import COLUMNS, SCENARIOS, Outcome, baselines, read_outcomes, to_csv
+from aggregator.outcomes import COLUMNS, Outcome, baselines, read_outcomes, to_csv
 from aggregator.store import Catalogue
+from aggregator.validation.study import SCENARIOS
 from federation.errors import OutcomeError
 
 HEADER = "scenario,metric,seed,source,target,value,baseline\n"
