@@ -61,9 +61,14 @@ class KeywordJaccard(CardDistance):
     ) -> Matrix:
         left, right = ([normalised(card.keywords) for card in cards] for cards in (sources, targets))
         places = {word: i for i, word in enumerate(sorted(frozenset[str]().union(*left, *right)))}
-        shared = (_incidence(left, places) @ _incidence(right, places).T).toarray()
-        union = np.add.outer([len(words) for words in left], [len(words) for words in right]) - shared
-        return np.where(union > 0, 1.0 - shared / np.maximum(union, 1), ~same)
+        values = (_incidence(left, places) @ _incidence(right, places).T).toarray()
+        union = np.add.outer(_sizes(left), _sizes(right))
+        union -= values
+        silent = union == 0
+        np.divide(values, union, out=values, where=~silent)
+        np.subtract(1.0, values, out=values)
+        values[silent & same] = 0.0
+        return np.asarray(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +87,10 @@ def _incidence(tasks: Sequence[Words], places: dict[str, int]) -> csr_array:
     columns = [places[word] for words in tasks for word in words]
     starts = np.cumsum([0, *map(len, tasks)])
     return csr_array((np.ones(len(columns)), columns, starts), shape=(len(tasks), max(1, len(places))))
+
+
+def _sizes(tasks: Sequence[Words]) -> Matrix:
+    return np.array([len(words) for words in tasks], dtype=np.float64)
 
 
 def _one_hot(cards: Sequence[TaskCard]) -> Matrix:
