@@ -1,6 +1,5 @@
 """``fedprint hub``: reading the catalogue."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +7,18 @@ import typer
 from rich.console import Console
 
 from aggregator import matrix
+from aggregator.export import export_catalogue
+from aggregator.options import (
+    CatalogueOption,
+    DistanceOption,
+    JsonOption,
+    default_distance,
+    open_catalogue,
+    print_json,
+)
+from aggregator.outcomes_cli import app as outcomes_app
 from aggregator.recommend import NearestFirst, candidates
 from aggregator.report.catalogue import write_catalogue_report
-from aggregator.store import Catalogue
 from aggregator.tables import (
     matrix_json,
     matrix_table,
@@ -20,28 +28,21 @@ from aggregator.tables import (
     tasks_table,
     wide_console,
 )
-from federation.errors import StoreError, UnknownNameError
+from federation.errors import UnknownNameError
 
 app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity matrix, recommendations.")
 
-CatalogueOption = Annotated[
-    Path | None,
-    typer.Option("--catalogue", "-c", help="The catalogue.sqlite of a run; by default the newest one here."),
-]
-DistanceOption = Annotated[
-    str | None, typer.Option("--distance", "-d", help="By default the one the run was configured with.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app.add_typer(outcomes_app, name="outcomes")
 
 
 @app.command()
 def tasks(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
     """List the tasks whose fingerprints the catalogue holds."""
-    store = _open(catalogue)
+    store = open_catalogue(catalogue)
     space = store.latest_space()
     entries = store.entries(space)
     if as_json:
-        _print_json({"space_id": space.space_id, "tasks": tasks_json(entries)})
+        print_json({"space_id": space.space_id, "tasks": tasks_json(entries)})
     else:
         wide_console().print(tasks_table(entries))
 
@@ -51,10 +52,10 @@ def show_matrix(
     catalogue: CatalogueOption = None, distance: DistanceOption = None, as_json: JsonOption = False
 ) -> None:
     """Show the similarity matrix: rows are sources, columns are targets."""
-    store = _open(catalogue)
-    found = matrix.read(store, store.latest_space(), distance or _default_distance(store))
+    store = open_catalogue(catalogue)
+    found = matrix.read(store, store.latest_space(), distance or default_distance(store))
     if as_json:
-        _print_json(matrix_json(found))
+        print_json(matrix_json(found))
     else:
         console = wide_console()
         console.print(matrix_table(found.distance, found.keys, found.values, console.width))
@@ -69,9 +70,9 @@ def recommend(
     as_json: JsonOption = False,
 ) -> None:
     """Recommend the sources to try first for a target."""
-    store = _open(catalogue)
+    store = open_catalogue(catalogue)
     matrices = matrix.read_all(store, store.latest_space())
-    name = distance or _default_distance(store)
+    name = distance or default_distance(store)
     if name not in matrices:
         raise UnknownNameError(
             f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(matrices)
@@ -80,7 +81,7 @@ def recommend(
     ranking = NearestFirst(name).recommend(possible)[:top]
     if as_json:
         choices = recommendations_json(ranking)
-        _print_json({"target": possible.target, "distance": name, "recommendations": choices})
+        print_json({"target": possible.target, "distance": name, "recommendations": choices})
     else:
         wide_console().print(recommendations_text([ranking]))
 
@@ -92,33 +93,24 @@ def report(
     distance: DistanceOption = None,
 ) -> None:
     """Write the catalogue as one HTML page that opens offline."""
-    store = _open(catalogue)
-    write_catalogue_report(store, output, distance or _default_distance(store))
+    store = open_catalogue(catalogue)
+    write_catalogue_report(store, output, distance or default_distance(store))
     Console().print(f"report: {output}")
 
 
-def find_catalogue(folder: Path) -> Path:
-    """Return the newest catalogue in a folder, its sub-folders and ``runs/*``.
-
-    Raises:
-        StoreError: If there is none.
-    """
-    found = [p for pattern in ("", "*/", "runs/*/") for p in folder.glob(f"{pattern}catalogue.sqlite")]
-    if not found:
-        raise StoreError(
-            f"there is no catalogue in {folder}",
-            remedy="run `fedprint demo` or `fedprint simulate` first, or name one with --catalogue",
-        )
-    return max(found, key=lambda path: path.stat().st_mtime)
-
-
-def _open(path: Path | None) -> Catalogue:
-    return Catalogue(path or find_catalogue(Path.cwd()))
-
-
-def _default_distance(store: Catalogue) -> str:
-    return str(store.run_summary()["distance"])
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(help="New or empty folder to write into.")],
+    catalogue: CatalogueOption = None,
+) -> None:
+    """Write distances, outcomes and tasks as files that `fedprint validate` reads."""
+    store = open_catalogue(catalogue)
+    done = export_catalogue(store, directory)
+    console = Console(highlight=False)
+    console.print(
+        f"{directory}: {done.n_tasks} tasks, {done.n_distances} distances, {done.n_outcomes} outcomes"
+    )
+    if done.left_out:
+        console.print(f"left out {done.left_out} outcomes of tasks that are not in the matrices")
+    if not done.n_outcomes:
+        console.print("there is nothing to validate before `fedprint hub outcomes import`")

@@ -7,7 +7,7 @@ what is already there.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,9 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from aggregator import outcome_table
+from aggregator.outcome_table import Imported
+from aggregator.outcomes import Outcome
 from federation.canonical import canonical_json
 from federation.errors import StoreError, UnknownNameError
 from federation.fingerprint import Fingerprint
@@ -179,6 +182,11 @@ class Catalogue:
             rows = connection.execute(query).all()
         return {r.seq: Border(_floats(r.to_earlier), _floats(r.from_earlier)) for r in rows}
 
+    def outcomes(self) -> list[Outcome]:
+        """Return the measured outcomes, ordered by scenario, metric, seed, source and target."""
+        with self._errors(), self._engine.connect() as connection:
+            return outcome_table.read(connection)
+
     def events(self) -> list[dict[str, Any]]:
         """Return what happened, oldest first."""
         with self._errors(), self._engine.connect() as connection:
@@ -276,6 +284,15 @@ class CatalogueWriter:
         # Another process may have stored the same border meanwhile.
         insert = sa.insert(_border).prefix_with("OR IGNORE", dialect="sqlite")
         self._connection.execute(insert.values(seq=seq, distance=distance, **row))
+
+    def add_outcomes(self, outcomes: Iterable[Outcome], *, replace: bool = False) -> Imported:
+        """Store measured outcomes; those that are there already stay as they are.
+
+        Raises:
+            OutcomeError: If one is there with another value and ``replace`` is not set, or a target would
+                get two baselines.
+        """
+        return outcome_table.add(self._connection, outcomes, replace=replace)
 
     def add_event(self, kind: str, job_id: str, **detail: Any) -> None:
         """Append to the record of what happened."""

@@ -22,6 +22,7 @@ from deploy import SITE_THREAD
 from federation import __version__
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
+from site_agent.cli import app as site_app
 
 if TYPE_CHECKING:
     from deploy.federation_file import FederationConfig
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 init_app = typer.Typer(no_args_is_help=True, help="Write commented example configurations.")
 app.add_typer(hub_app, name="hub")
+app.add_typer(site_app, name="site")
 app.add_typer(init_app, name="init")
 app.command()(validate)
 

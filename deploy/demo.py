@@ -32,6 +32,7 @@ def demo_federation(output: Path) -> FederationConfig:
                         modality=task.modality,
                         body_part="" if task.body_part == "-" else task.body_part,
                         keywords=task.keywords,
+                        properties=task.properties.to_json(),
                         licence=task.licence,
                     )
                     for task in site.tasks

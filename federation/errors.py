@@ -80,6 +80,12 @@ class IntakeError(FedprintError):
     code = "intake"
 
 
+class OutcomeError(FedprintError):
+    """A measured transfer result is malformed or contradicts another."""
+
+    code = "outcome"
+
+
 class MessageError(FedprintError):
     """A message between aggregator and site is malformed, stale or not meant for its reader."""
 

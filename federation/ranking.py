@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from federation import distances
 from federation.task_card import TaskCard
 
 Values = npt.NDArray[np.float64]
@@ -59,15 +60,16 @@ class Candidates:
 def rank_sources(candidates: Candidates, distance: str) -> list[Recommendation]:
     """Return every source, nearest first.
 
-    Sources whose distance is not finite come last; equal distances are ordered by address, so that the same
-    matrix always gives the same list.
+    Sources whose distance is not finite come last; equal distances are ordered as the distance says, then by
+    address, so that the same matrix always gives the same list.
 
     Args:
         candidates: The sources and their distances to the target.
         distance: The distance to rank by, a key of ``candidates.values``.
     """
     values = np.where(np.isfinite(candidates.values[distance]), candidates.values[distance], np.inf)
-    order = sorted(range(len(values)), key=lambda i: (values[i], candidates.sources[i]))
+    sizes = _sizes(candidates) if distances.get(distance).ties == "size" else [0] * len(values)
+    order = sorted(range(len(values)), key=lambda i: (values[i], -sizes[i], candidates.sources[i]))
     ranks = {name: _ranks(column) for name, column in candidates.values.items()}
     return [
         Recommendation(
@@ -83,10 +85,14 @@ def rank_sources(candidates: Candidates, distance: str) -> list[Recommendation]:
     ]
 
 
+def _sizes(candidates: Candidates) -> list[int]:
+    cards = [candidates.cards.get(source) for source in candidates.sources]
+    return [0 if card is None else card.n_labelled for card in cards]
+
+
 def _ranks(values: Values) -> npt.NDArray[np.int64]:
-    ranks = np.empty(len(values), dtype=np.int64)
-    ranks[np.argsort(values, kind="stable")] = np.arange(1, len(values) + 1)
-    return ranks
+    """Rank of every source; those at equal distance share the last rank among them."""
+    return np.searchsorted(np.sort(values), values, side="right").astype(np.int64)
 
 
 def _reasons(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from federation.errors import FingerprintError
+from federation.expert_properties import NOT_DESCRIBED, ExpertProperties
 from federation.names import check_name
 
 _TEXT_LIMIT = 2000
@@ -24,6 +25,8 @@ class TaskCard:
         keywords: Free words for the semantic comparison.
         licence: Under which terms models trained on it may be shared.
         contact: Whom to ask at the site.
+        properties: Six visual properties for the expert comparison; a card on which nobody said anything
+            about them does not mention them.
     """
 
     task: str
@@ -35,13 +38,21 @@ class TaskCard:
     keywords: tuple[str, ...] = ()
     licence: str = ""
     contact: str = ""
+    properties: ExpertProperties = NOT_DESCRIBED
 
     def __post_init__(self) -> None:
         check_name("task", self.task)
 
+    @property
+    def n_labelled(self) -> int:
+        """Number of labelled images of the dataset, or of the sketch where the card lists no classes."""
+        return sum(self.classes.values()) or self.n_images
+
     def to_json(self) -> dict[str, Any]:
         """Return the card as a JSON-ready dict."""
-        return {**asdict(self), "classes": dict(self.classes), "keywords": list(self.keywords)}
+        stated = {**asdict(self), "classes": dict(self.classes), "keywords": list(self.keywords)}
+        del stated["properties"]
+        return {**stated, "properties": self.properties.to_json()} if self.properties else stated
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "TaskCard":
@@ -51,13 +62,14 @@ class TaskCard:
             FingerprintError: If a field is missing, unknown, of the wrong type or far too long.
         """
         known = {f.name for f in fields(cls)}
-        if set(value) != known:
-            odd = sorted(set(value) ^ known)
+        odd = sorted((set(value) ^ known) - {"properties"})
+        if odd:
             raise FingerprintError(
                 f"task card has missing or unknown fields: {odd}", remedy="update fedprint"
             )
         _check_types(value)
-        return cls(**{**value, "keywords": tuple(value["keywords"])})
+        properties = _read_properties(value["properties"]) if "properties" in value else NOT_DESCRIBED
+        return cls(**{**value, "keywords": tuple(value["keywords"]), "properties": properties})
 
 
 def _check_types(value: Mapping[str, Any]) -> None:
@@ -71,3 +83,9 @@ def _check_types(value: Mapping[str, Any]) -> None:
     counts = [n_images, *classes.values()]
     if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
         raise FingerprintError("task card: counts must be integers from 0 to 2^53")
+
+
+def _read_properties(value: Any) -> ExpertProperties:
+    if not (isinstance(value, dict) and value):
+        raise FingerprintError("task card: properties must be a table that states at least one")
+    return ExpertProperties.from_json(value)

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from federation.errors import ConfigError
+from federation.errors import ConfigError, FingerprintError
+from federation.expert_properties import ExpertProperties
 from federation.names import check_name
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
@@ -66,6 +67,8 @@ class _Dataset(_Strict):
     """Under which terms models trained on it may be shared."""
     contact: str = ""
     """Whom to ask about it."""
+    properties: dict[str, str] = Field(default_factory=dict)
+    """Six visual properties that others compare; `fedprint site describe` asks for them."""
 
     @field_validator("task")
     @classmethod
@@ -73,6 +76,14 @@ class _Dataset(_Strict):
         try:
             return check_name("task", task)
         except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("properties")
+    @classmethod
+    def _properties_are_known(cls, properties: dict[str, str]) -> dict[str, str]:
+        try:
+            return ExpertProperties.from_json(properties).to_json()
+        except FingerprintError as error:
             raise ValueError(str(error)) from error
 
     def resolve(self, base: Path) -> Self:
@@ -92,7 +103,8 @@ class _Dataset(_Strict):
             classes: Class name → number of images.
         """
         words = self.model_dump(include=_CARD_WORDS)
-        return TaskCard(task=self.task, n_images=n_images, classes=dict(classes), **words)
+        properties = ExpertProperties.from_json(self.properties)
+        return TaskCard(self.task, n_images, dict(classes), properties=properties, **words)
 
 
 _CARD_WORDS = {"title", "modality", "body_part", "keywords", "licence", "contact"}

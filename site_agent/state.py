@@ -51,6 +51,10 @@ class SiteState:
         """Folder of exact sketches; they never leave."""
         return self.folder / "sketches"
 
+    def contact_sheet_path(self, task: str) -> Path:
+        """Where the pictures are kept that a person looks at to describe a task; they never leave."""
+        return self.folder / "contact-sheets" / f"{task}.png"
+
     def ranking_path(self, task: str) -> Path:
         """Where a listening task's latest local ranking is kept."""
         return self.folder / "rankings" / f"{task}.json"

@@ -134,10 +134,12 @@ def _card(
 def _facts(task: TaskEntry) -> tuple[tuple[str, str], ...]:
     card = task.card
     keywords = ", ".join(card.keywords[:_N_KEYWORDS])
+    properties = ", ".join(f"{name} {answer}" for name, answer in card.properties.to_json().items())
     stated = (
         ("Modality", card.modality),
         ("Body part", card.body_part),
         ("Keywords", keywords),
+        ("Properties", properties),
         ("Licence", card.licence),
         ("Contact", card.contact),
     )

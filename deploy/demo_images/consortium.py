@@ -10,6 +10,7 @@ from PIL import Image
 from deploy.demo_images.holdings import HOLDINGS, INSTITUTIONS, Holding
 from deploy.demo_images.patches import Patch
 from federation.errors import DataError
+from federation.expert_properties import ExpertProperties
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class DemoTask:
         modality: How the images were made.
         body_part: What they show; "-" where no body is.
         keywords: Free words.
+        properties: Six visual properties.
         licence: Terms of the source picture, as its package states them.
         what_it_is: Where the patches come from and how they got their labels.
         twin: ``site/task`` that a person would expect as the best source, "" where there is none. For
@@ -35,6 +37,7 @@ class DemoTask:
     modality: str
     body_part: str
     keywords: tuple[str, ...]
+    properties: ExpertProperties
     licence: str
     what_it_is: str
     twin: str
@@ -106,6 +109,7 @@ def _tasks(root: Path, site: str) -> tuple[DemoTask, ...]:
             modality=held.modality,
             body_part=held.body_part,
             keywords=held.keywords,
+            properties=held.properties,
             licence=held.licence,
             what_it_is=held.what_it_is,
             twin=held.twin,

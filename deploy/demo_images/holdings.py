@@ -9,6 +9,7 @@ from functools import partial
 
 from deploy.demo_images import tasks
 from deploy.demo_images.patches import Patch, Region
+from federation.expert_properties import ExpertProperties
 
 INSTITUTIONS = {
     "alderbrook": "Alderbrook University Hospital",
@@ -29,6 +30,13 @@ _UNSTATED = "none stated for the picture; distributed with scikit-image (BSD-3-C
 _DIGITS = "none stated for the scans (UCI repository); distributed with scikit-learn (BSD-3-Clause)"
 _PYDICOM = "no restriction known to pydicom, which distributes it as test data (MIT)"
 
+_STAINED = ExpertProperties("specimen", "colour", "varying", "field", "none", "colour")
+_RETINA = ExpertProperties("body", "colour", "varying", "field", "none", "texture")
+_SLICE = ExpertProperties("body", "grey", "varying", "field", "none", "colour")
+_DIGIT = ExpertProperties("symbol", "grey", "aligned", "one", "plain", "shape")
+_PAGE = ExpertProperties("symbol", "grey", "varying", "several", "plain", "texture")
+_GROUND = ExpertProperties("surface", "grey", "varying", "field", "none", "texture")
+
 
 @dataclass(frozen=True)
 class Holding:
@@ -41,6 +49,7 @@ class Holding:
     modality: str
     body_part: str
     keywords: tuple[str, ...]
+    properties: ExpertProperties
     licence: str
     what_it_is: str
     twin: str = ""
@@ -55,6 +64,7 @@ HOLDINGS = (
         modality="bright-field microscopy, DAB and haematoxylin",
         body_part="colon",
         keywords=("histology", "immunohistochemistry", "gland", "stroma"),
+        properties=_STAINED,
         licence=_NO_RESTRICTIONS,
         what_it_is="48-pixel patches from the left half of scikit-image's ihc.png, labelled by colour "
         "deconvolution: DAB-stained gland or unstained stroma",
@@ -68,6 +78,7 @@ HOLDINGS = (
         modality="scanned handwriting",
         body_part="-",
         keywords=("digits", "handwriting", "form"),
+        properties=_DIGIT,
         licence=_DIGITS,
         what_it_is="The first thirty scans each of 0, 1, 2, 3 and 4 in scikit-learn's digits",
         twin="harrowick/form-digits-high",
@@ -80,6 +91,7 @@ HOLDINGS = (
         modality="bright-field microscopy, DAB and haematoxylin",
         body_part="colon",
         keywords=("histology", "immunohistochemistry", "epithelium", "stroma"),
+        properties=_STAINED,
         licence=_NO_RESTRICTIONS,
         what_it_is="64-pixel patches from the right half of scikit-image's ihc.png, labelled by colour "
         "deconvolution: DAB-stained gland or unstained stroma",
@@ -95,6 +107,7 @@ HOLDINGS = (
         modality="fundus photograph",
         body_part="retina",
         keywords=("fundus", "optic disc", "vessels"),
+        properties=_RETINA,
         licence=_CC0,
         what_it_is="88-pixel patches from the nasal part of scikit-image's retina.jpg, labelled by the "
         "place of the optic disc and by vessel contrast",
@@ -110,6 +123,7 @@ HOLDINGS = (
         modality="fundus photograph",
         body_part="retina",
         keywords=("fundus", "macula", "vessels", "diabetes"),
+        properties=_RETINA,
         licence=_CC0,
         what_it_is="96-pixel patches from the temporal part of scikit-image's retina.jpg, labelled by "
         "the place of the macula and by vessel contrast",
@@ -123,6 +137,7 @@ HOLDINGS = (
         modality="photographed document",
         body_part="-",
         keywords=("document", "print", "text"),
+        properties=_PAGE,
         licence=_UNSTATED,
         what_it_is="32-pixel patches of scikit-image's page.png, labelled by the share of ink",
         twin="harrowick/ward-notes",
@@ -135,6 +150,7 @@ HOLDINGS = (
         modality="CT",
         body_part="head",
         keywords=("CT", "skull base", "bone", "air cells"),
+        properties=_SLICE,
         licence=_PYDICOM,
         what_it_is="32-pixel patches from one side of the head CT J2K_pixelrep_mismatch.dcm in pydicom, "
         "labelled by Hounsfield units, shown from -160 to 240 HU",
@@ -148,6 +164,7 @@ HOLDINGS = (
         modality="MRI",
         body_part="abdomen",
         keywords=("MRI", "contrast", "liver", "kidney", "spleen"),
+        properties=_SLICE,
         licence=_PYDICOM,
         what_it_is="32-pixel patches of the abdominal MR examples_overlay.dcm in pydicom, labelled by "
         "signal: organ bright with contrast agent, or unenhanced tissue",
@@ -160,6 +177,7 @@ HOLDINGS = (
         modality="CT",
         body_part="head",
         keywords=("CT", "skull base", "bone", "air cells"),
+        properties=_SLICE,
         licence=_PYDICOM,
         what_it_is="40-pixel patches from the other side of the head CT J2K_pixelrep_mismatch.dcm in "
         "pydicom, labelled by Hounsfield units, shown from -500 to 1300 HU",
@@ -173,6 +191,7 @@ HOLDINGS = (
         modality="ultrasound",
         body_part="heart",
         keywords=("ultrasound", "echocardiography", "heart wall"),
+        properties=_SLICE,
         licence=_PYDICOM,
         what_it_is="32-pixel patches from the 30 frames of examples_ybr_color.dcm in pydicom, labelled "
         "by echo brightness inside the scan sector",
@@ -185,6 +204,7 @@ HOLDINGS = (
         modality="scanned handwriting",
         body_part="-",
         keywords=("digits", "handwriting", "form"),
+        properties=_DIGIT,
         licence=_DIGITS,
         what_it_is="The first thirty scans each of 5, 6, 7, 8 and 9 in scikit-learn's digits",
         twin="alderbrook/form-digits-low",
@@ -197,6 +217,7 @@ HOLDINGS = (
         modality="photographed document",
         body_part="-",
         keywords=("document", "handwriting", "text"),
+        properties=_PAGE,
         licence="public domain, as stated by scikit-image",
         what_it_is="32-pixel patches of scikit-image's text.png, labelled by the share of ink",
         twin="dunhaven/printed-letters",
@@ -209,6 +230,7 @@ HOLDINGS = (
         modality="photograph",
         body_part="-",
         keywords=("texture", "brick", "grass", "gravel"),
+        properties=_GROUND,
         licence=_CC0,
         what_it_is="64-pixel patches from the left halves of scikit-image's brick.png, grass.png and "
         "gravel.png, labelled by surface",
@@ -222,6 +244,7 @@ HOLDINGS = (
         modality="photograph",
         body_part="-",
         keywords=("texture", "brick", "grass", "gravel"),
+        properties=_GROUND,
         licence=_CC0,
         what_it_is="96-pixel patches from the right halves of scikit-image's brick.png, grass.png and "
         "gravel.png, labelled by surface",

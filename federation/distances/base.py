@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ class Distance(ABC):
         zero_self: Whether D(T→T) = 0 for every task T.
         non_negative: Whether D ≥ 0.
         noise: What it does when sketches carry noise.
+        ties: What puts sources at equal distance in order: their address, or their number of labelled
+            images, larger first.
         direction: What rows and columns of the matrix mean.
     """
 
@@ -43,6 +45,7 @@ class Distance(ABC):
     zero_self: bool
     non_negative: bool
     noise: str
+    ties: Literal["address", "size"] = "address"
     direction: str = "source→target"
 
     @abstractmethod

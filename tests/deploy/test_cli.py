@@ -179,3 +179,45 @@ def test_init_into_a_place_that_cannot_be_is_one_error(fedprint, tmp_path):
 
 def test_version(fedprint):
     assert fedprint("--version")[:2] == (0, "fedprint 0.1.0\n")
+
+
+def test_outcomes_go_in_once_and_come_out_again(fedprint, there, tmp_path):
+    path = tmp_path / "outcomes.csv"
+    assert fedprint("hub", "outcomes", "template", "-o", path, "--pairs", "--seeds", "2")[0] == 0
+    header, *lines = path.read_text().splitlines()
+    assert lines[0] == "pretraining,auroc,0,anna/digits,bern/digits,,"
+    assert len(lines) == 4
+    path.write_text("\n".join([header, lines[0].removesuffix(",,") + ",0.75,0.5", *lines[1:]]))
+    status, out, _ = fedprint("hub", "outcomes", "import", path)
+    assert status == 0
+    assert "1 added, 0 replaced, 0 there already" in out
+    assert "3 lines have no value yet" in out
+    assert "0 added, 0 replaced, 1 there already" in fedprint("hub", "outcomes", "import", path)[1]
+    (stored,) = json.loads(fedprint("hub", "outcomes", "list", "--json")[1])["outcomes"]
+    assert (stored["source"], stored["value"], stored["baseline"]) == ("anna/digits", 0.75, 0.5)
+    assert "+0.2500" in fedprint("hub", "outcomes", "list")[1]
+    path.write_text(path.read_text().replace("0.75", "0.7"))
+    status, _, err = fedprint("hub", "outcomes", "import", path)
+    assert status == 1
+    assert "--replace" in err
+    assert "1 replaced" in fedprint("hub", "outcomes", "import", path, "--replace")[1]
+    status, out, _ = fedprint("hub", "export", tmp_path / "study")
+    assert status == 0
+    assert "2 tasks" in out
+    assert (tmp_path / "study/outcomes/pretraining_auroc.csv").exists()
+
+
+def test_a_template_names_the_tasks_and_never_overwrites(fedprint, there, tmp_path):
+    path = tmp_path / "outcomes.csv"
+    fedprint("hub", "outcomes", "template", "-o", path)
+    assert path.read_text().splitlines()[1:] == ["# anna/digits", "# bern/digits"]
+    status, _, err = fedprint("hub", "outcomes", "template", "-o", path)
+    assert status == 1
+    assert "exists already" in err
+
+
+def test_outcomes_of_strangers_are_kept_and_named(fedprint, there, tmp_path):
+    path = tmp_path / "outcomes.csv"
+    header = "scenario,metric,seed,source,target,value,baseline"
+    path.write_text(f"{header}\nco_training,ba,0,rome/x,anna/digits,0.5,\n")
+    assert "not in the catalogue now: rome/x" in fedprint("hub", "outcomes", "import", path)[1]

@@ -44,3 +44,25 @@ def test_agreement_of_other_distances_counts_only_among_more_than_three_sources(
 def test_ties_are_named():
     ranking = rank_sources(candidates(js=[0.1, 0.1, 0.3]), "js")
     assert [("tied with 1 other" in choice.reasons) for choice in ranking] == [True, True, False]
+
+
+def described(**sizes):
+    """Sources of these sizes; the largest last by address."""
+    cards = {f"{site}/t": TaskCard("t", 5, {"x": n}) for site, n in sizes.items()}
+    return lambda **values: Candidates(
+        "a/t", list(cards), {name: np.array(column) for name, column in values.items()}, cards
+    )
+
+
+def test_equal_keyword_distances_are_ordered_by_size_larger_first():
+    possible = described(b=10, c=900, d=20)
+    ranking = rank_sources(possible(semantic=[0.5, 0.5, 0.2]), "semantic")
+    assert [r.source for r in ranking] == ["d/t", "c/t", "b/t"]
+    ranking = rank_sources(possible(js=[0.5, 0.5, 0.2]), "js")
+    assert [r.source for r in ranking] == ["d/t", "b/t", "c/t"]
+
+
+def test_a_distance_that_ties_every_source_counts_none_among_the_nearest():
+    possible = described(b=1, c=1, d=1, e=1, f=1)
+    ranking = rank_sources(possible(js=np.arange(5.0), semantic=np.ones(5)), "js")
+    assert ranking[0].reasons[1] == "among the nearest 3 by 0 of 1 other distances"

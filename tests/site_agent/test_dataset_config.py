@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from federation.expert_properties import ExpertProperties
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
 from site_agent.dataset_config import CsvConfig, DatasetConfig, DicomConfig, FolderConfig, NpzConfig
@@ -85,3 +86,10 @@ def test_every_option_is_described():
     for model in (FolderConfig, CsvConfig, DicomConfig, NpzConfig):
         undescribed = {name for name, field in model.model_fields.items() if not field.description}
         assert undescribed <= {"format", "columns"}
+
+
+def test_properties_reach_the_card_and_mistakes_are_named():
+    text = 'task = "t"\nformat = "folder"\nroot = "x"\nproperties = { cue = "%s" }'
+    assert from_toml(text % "shape").card(1, {}).properties == ExpertProperties(cue="shape")
+    with pytest.raises(ValidationError, match="use one of: shape, texture, colour"):
+        from_toml(text % "smell")

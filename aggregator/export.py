@@ -1,0 +1,155 @@
+"""The catalogue as a folder of CSV files that ``fedprint validate`` reads.
+
+Its layout is that of the published tables of arXiv 2412.08763: ``distances/NAME.csv`` (rows are sources,
+columns are targets), ``outcomes/SCENARIO_METRIC.csv``, ``outcomes/baseline_full_METRIC.csv``, ``tasks.json``
+and ``task_infos.csv``.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from aggregator import matrix
+from aggregator.matrix import SimilarityMatrix
+from aggregator.outcomes import Outcome, baselines
+from aggregator.store import Catalogue
+from aggregator.validation.study import SCENARIOS
+from federation.errors import StoreError
+from federation.files import write_atomically
+from federation.task_card import TaskCard
+
+Row = Sequence[str | int | float | None]
+Baselines = Mapping[tuple[int, str], float]
+
+_INFOS = (
+    *("name", "task_types", "num_classes", "num_samples", "domains", "imbalance_ratios", "datasets"),
+    *("keywords", "dimensions", "max_resolution", "min_resolution"),
+)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Args:
+        n_tasks: Number of tasks.
+        n_distances: Number of matrices.
+        n_outcomes: Number of measured outcomes.
+        left_out: Number of outcomes whose source or target is not in the matrices.
+    """
+
+    n_tasks: int
+    n_distances: int
+    n_outcomes: int
+    left_out: int
+
+
+def export_catalogue(catalogue: Catalogue, directory: Path) -> Exported:
+    """Write the current tasks of the catalogue into a new or empty folder.
+
+    A catalogue does not know which tasks share images: name such groups in ``tasks.json``.
+
+    Raises:
+        StoreError: If the folder holds something already or cannot be written, or no task is there.
+        OutcomeError: If a target has two baselines.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise StoreError(f"{directory} is not empty", remedy="choose a new folder")
+    matrices = matrix.read_all(catalogue, catalogue.latest_space())
+    tasks = next(iter(matrices.values())).keys
+    if not tasks:
+        raise StoreError(f"catalogue {catalogue.path} holds no task", remedy="fingerprint some tasks first")
+    known = set(tasks)
+    every = catalogue.outcomes()
+    outcomes = [each for each in every if {each.source, each.target} <= known]
+    files = {
+        "tasks.json": _tasks_json(tasks),
+        "task_infos.csv": _csv([_INFOS, *_infos(next(iter(matrices.values())))]),
+        **{f"distances/{_file_name(name)}.csv": _matrix_csv(found) for name, found in matrices.items()},
+        **_outcome_files(outcomes),
+        **_baseline_files(outcomes, tasks),
+    }
+    for name, content in files.items():
+        write_atomically(directory / name, content.encode())
+    return Exported(len(tasks), len(matrices), len(outcomes), len(every) - len(outcomes))
+
+
+def _file_name(distance: str) -> str:
+    return distance.replace("-", "_")
+
+
+def _tasks_json(tasks: Sequence[str]) -> str:
+    return json.dumps({"targets": tasks, "groups": {}, "not_shrunk": tasks}, indent=1) + "\n"
+
+
+def _matrix_csv(found: SimilarityMatrix) -> str:
+    rows = zip(found.keys, found.values.tolist(), strict=True)
+    return _csv(
+        [("", *found.keys), *((key, *(v if np.isfinite(v) else None for v in row)) for key, row in rows)]
+    )
+
+
+def _outcome_files(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """One file per scenario and metric; outcomes come ordered by both."""
+    header = ("seed", "source", "target", "value")
+    return {
+        f"outcomes/{scenario}_{metric}.csv": _csv(
+            [header, *((each.seed, each.source, each.target, each.value) for each in group)]
+        )
+        for (scenario, metric), group in groupby(outcomes, lambda each: (each.scenario, each.metric))
+    }
+
+
+def _baseline_files(outcomes: Sequence[Outcome], tasks: Sequence[str]) -> dict[str, str]:
+    """One file per metric, and one per scenario and metric where a scenario disagrees with it."""
+    found: dict[str, dict[str, dict[tuple[int, str], float]]] = {}
+    for (scenario, metric, seed, target), value in baselines(outcomes).items():
+        found.setdefault(metric, {}).setdefault(scenario, {})[seed, target] = value
+    files = {}
+    for metric, by_scenario in sorted(found.items()):
+        full: dict[tuple[int, str], float] = {}
+        for scenario in SCENARIOS:
+            full = by_scenario.get(scenario, {}) | full
+        files[f"outcomes/baseline_full_{metric}.csv"] = _baseline_csv(full, tasks)
+        for scenario, own in by_scenario.items():
+            if any(full[key] != value for key, value in own.items()):
+                files[f"outcomes/baseline_{scenario}_{metric}.csv"] = _baseline_csv(own, tasks)
+    return files
+
+
+def _baseline_csv(found: Baselines, tasks: Sequence[str]) -> str:
+    seeds = sorted({seed for seed, _ in found})
+    return _csv([("", *tasks), *((seed, *(found.get((seed, task)) for task in tasks)) for seed in seeds)])
+
+
+def _infos(found: SimilarityMatrix) -> list[Row]:
+    return [_info(fingerprint.key, fingerprint.card) for fingerprint in found.fingerprints]
+
+
+def _info(name: str, card: TaskCard) -> Row:
+    counts = [count for count in card.classes.values() if count]
+    imbalance = max(counts) / min(counts) if counts else None
+    keywords = str(list(card.keywords))
+    known = (
+        name,
+        "classification",
+        len(card.classes),
+        card.n_labelled,
+        card.modality,
+        imbalance,
+        name,
+        keywords,
+    )
+    return (*known, None, None, None)
+
+
+def _csv(rows: Iterable[Row]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,83 @@
+"""Outcomes in the catalogue's file; an older catalogue gets the table when the first one is written."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import sqlalchemy as sa
+
+from aggregator.outcomes import Key, Outcome, baselines
+from federation.errors import OutcomeError
+
+_outcome = sa.Table(
+    "outcome",
+    sa.MetaData(),
+    sa.Column("scenario", sa.String(16), primary_key=True),
+    sa.Column("metric", sa.String(64), primary_key=True),
+    sa.Column("seed", sa.BigInteger, primary_key=True),
+    sa.Column("source", sa.String(129), primary_key=True),
+    sa.Column("target", sa.String(129), primary_key=True),
+    sa.Column("value", sa.Float, nullable=False),
+    sa.Column("baseline", sa.Float),
+)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Args:
+        added: Number of new measurements.
+        replaced: Number of measurements that got another value or baseline.
+        unchanged: Number that were there already.
+    """
+
+    added: int
+    replaced: int
+    unchanged: int
+
+
+def read(connection: sa.Connection) -> list[Outcome]:
+    """Return every outcome, ordered by scenario, metric, seed, source and target."""
+    if not sa.inspect(connection).has_table(_outcome.name):
+        return []
+    rows = connection.execute(sa.select(_outcome).order_by(*_outcome.primary_key.columns)).all()
+    return [Outcome(**row._mapping) for row in rows]
+
+
+def add(connection: sa.Connection, outcomes: Iterable[Outcome], *, replace: bool) -> Imported:
+    """Write outcomes.
+
+    Args:
+        connection: An open transaction.
+        outcomes: The measurements.
+        replace: Whether one that is there with another value or baseline is replaced.
+
+    Raises:
+        OutcomeError: If one is and may not be, or a target would get two baselines.
+    """
+    _outcome.create(connection, checkfirst=True)
+    known = {outcome.key: outcome for outcome in read(connection)}
+    given = {outcome.key: outcome for outcome in outcomes}
+    changed = [outcome for key, outcome in given.items() if key in known and known[key] != outcome]
+    if changed and not replace:
+        _refuse(known, changed)
+    new = [outcome for key, outcome in given.items() if key not in known]
+    baselines((known | given).values())
+    for outcome in changed:
+        same = [column == getattr(outcome, column.name) for column in _outcome.primary_key.columns]
+        connection.execute(sa.delete(_outcome).where(*same))
+    if new or changed:
+        connection.execute(sa.insert(_outcome), [asdict(outcome) for outcome in (*new, *changed)])
+    return Imported(len(new), len(changed), len(given) - len(new) - len(changed))
+
+
+def _refuse(known: dict[Key, Outcome], changed: list[Outcome]) -> None:
+    new = changed[0]
+    old = known[new.key]
+    what = "value" if old.value != new.value else "baseline"
+    more = f", and so for {len(changed) - 1} more" if len(changed) > 1 else ""
+    raise OutcomeError(
+        f"the catalogue holds another {what} for {new.source} → {new.target}, {new.scenario}, {new.metric}, "
+        f"seed {new.seed}: {getattr(old, what)} instead of {getattr(new, what)}{more}",
+        remedy="nothing was imported; `--replace` puts the new ones in place",
+    )

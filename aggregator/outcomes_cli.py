@@ -1,0 +1,101 @@
+"""``fedprint hub outcomes``: measured transfer results in and out of the catalogue."""
+
+from itertools import permutations
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from aggregator.options import CatalogueOption, JsonOption, open_catalogue, print_json
+from aggregator.outcomes import COLUMNS, Outcome, read_outcomes, unknown_tasks
+from aggregator.store import Catalogue
+from aggregator.tables import wide_console
+from aggregator.validation.study import SCENARIOS
+from federation.errors import ConfigError
+from federation.files import write_atomically
+
+app = typer.Typer(no_args_is_help=True, help="Measured transfer outcomes.")
+
+_SHOWN = 5
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="CSV file; `outcomes template` writes an empty one.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace values that differ.")] = False,
+    catalogue: CatalogueOption = None,
+) -> None:
+    """Store measured outcomes: all of a file, or nothing of it."""
+    store = open_catalogue(catalogue)
+    content = read_outcomes(file)
+    with store.writing() as writer:
+        done = writer.add_outcomes(content.outcomes, replace=replace)
+        if done.added or done.replaced:
+            writer.add_event("outcomes", "", file=file.name, added=done.added, replaced=done.replaced)
+    console = Console(highlight=False)
+    console.print(f"{done.added} added, {done.replaced} replaced, {done.unchanged} there already")
+    if content.n_unmeasured:
+        console.print(f"{content.n_unmeasured} lines have no value yet and were passed over")
+    strangers = unknown_tasks(content.outcomes, _addresses(store))
+    if strangers:
+        more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
+        console.print(f"not in the catalogue now: {escape(', '.join(strangers[:_SHOWN]))}{more}")
+
+
+@app.command("list")
+def list_outcomes(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """Show the measured outcomes."""
+    outcomes = open_catalogue(catalogue).outcomes()
+    if as_json:
+        print_json({"outcomes": [dict(zip(COLUMNS, _cells(each), strict=True)) for each in outcomes]})
+    elif outcomes:
+        wide_console().print(_table(outcomes))
+    else:
+        Console().print("no outcome has been imported; `fedprint hub outcomes template` writes an empty file")
+
+
+@app.command()
+def template(
+    output: Annotated[Path, typer.Option("--output", "-o", help="CSV file to write.")] = Path("outcomes.csv"),
+    pairs: Annotated[bool, typer.Option("--pairs", help="One line per pair to measure.")] = False,
+    scenario: Annotated[str, typer.Option(help=f"Of the pairs: {', '.join(SCENARIOS)}.")] = "pretraining",
+    metric: Annotated[str, typer.Option(help="Of the pairs.")] = "auroc",
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions of the pairs.")] = 3,
+    catalogue: CatalogueOption = None,
+) -> None:
+    """Write an empty outcome file that names the catalogue's tasks, or all pairs of them."""
+    if output.exists():
+        raise ConfigError(f"{output} exists already", remedy="choose another name with --output")
+    addresses = _addresses(open_catalogue(catalogue))
+    lines = [f"# {address}" for address in addresses] if not pairs else []
+    if pairs:
+        for seed in range(seeds):
+            for source, target in permutations(addresses, 2):
+                checked = Outcome(scenario, metric, seed, source, target, 0.0)
+                lines.append(",".join([*map(str, checked.key), "", ""]))
+    write_atomically(output, "\n".join([",".join(COLUMNS), *lines, ""]).encode())
+    Console().print(
+        f"wrote {output}: fill in value and baseline, then `fedprint hub outcomes import {output}`"
+    )
+
+
+def _addresses(store: Catalogue) -> list[str]:
+    entries = store.entries(store.latest_space())
+    return sorted(entry.fingerprint.key for entry in entries if entry.current)
+
+
+def _cells(outcome: Outcome) -> tuple[str | int | float | None, ...]:
+    return (*outcome.key, outcome.value, outcome.baseline)
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table(*COLUMNS, "gain", box=box.SIMPLE_HEAD)
+    for outcome in outcomes:
+        gain = "" if outcome.baseline is None else f"{outcome.value - outcome.baseline:+.4f}"
+        cells = ["" if cell is None else escape(str(cell)) for cell in _cells(outcome)]
+        table.add_row(*cells, gain)
+    return table
