@@ -1,13 +1,15 @@
 """``fedprint hub``: reading the catalogue."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from aggregator import matrix
 from aggregator.export import export_catalogue
+from aggregator.forecast_text import forecasts_json, forecasts_text
 from aggregator.options import (
     CatalogueOption,
     DistanceOption,
@@ -17,7 +19,8 @@ from aggregator.options import (
     print_json,
 )
 from aggregator.outcomes_cli import app as outcomes_app
-from aggregator.recommend import NearestFirst, candidates
+from aggregator.recommend import candidates, choose_settings, forecast
+from aggregator.recommender.consortium import consortium_study
 from aggregator.report.catalogue import write_catalogue_report
 from aggregator.tables import (
     matrix_json,
@@ -29,8 +32,11 @@ from aggregator.tables import (
     wide_console,
 )
 from federation.errors import UnknownNameError
+from federation.ranking import rank_sources
 
 app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity matrix, recommendations.")
+
+Scenario = Literal["architecture", "pretraining", "augmentation", "co_training"]
 
 app.add_typer(outcomes_app, name="outcomes")
 
@@ -65,11 +71,15 @@ def show_matrix(
 def recommend(
     task: Annotated[str, typer.Argument(help="Target: site/task, or just the task if one site has it.")],
     top: Annotated[int, typer.Option(min=1, help="How many sources.")] = 3,
+    scenario: Annotated[
+        Scenario | None, typer.Option(help="By default every one with imported outcomes.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="By default every one with imported outcomes.")] = None,
     catalogue: CatalogueOption = None,
     distance: DistanceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recommend the sources to try first for a target."""
+    """Recommend the sources to try first for a target: expected gain, chance of harm, reasons."""
     store = open_catalogue(catalogue)
     matrices = matrix.read_all(store, store.latest_space())
     name = distance or default_distance(store)
@@ -78,12 +88,23 @@ def recommend(
             f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(matrices)
         )
     possible = candidates(matrices, task)
-    ranking = NearestFirst(name).recommend(possible)[:top]
+    ranking = rank_sources(possible, name)[:top]
+    study = consortium_study(matrices, store.outcomes(), store.shared_images())
+    settings = choose_settings(study, scenario, metric)
+    expected = forecast(study, possible.target, settings)
     if as_json:
         choices = recommendations_json(ranking)
-        print_json({"target": possible.target, "distance": name, "recommendations": choices})
+        found = {"target": possible.target, "distance": name, "recommendations": choices}
+        print_json({**found, "forecasts": forecasts_json(expected, top)})
+        return
+    console = wide_console()
+    if expected:
+        console.print(f"\n[bold]{escape(possible.target)}[/bold]", forecasts_text(expected, top))
     else:
-        wide_console().print(recommendations_text([ranking]))
+        console.print(recommendations_text([ranking]))
+        console.print(
+            "\nby distance alone: nothing was measured yet; `fedprint hub outcomes template` begins that"
+        )
 
 
 @app.command()

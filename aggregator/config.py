@@ -36,6 +36,9 @@ class HubConfig(BaseModel):
     samples: int | None = Field(None, ge=1, description="images drawn per task; all when absent")
     replacement: bool = Field(False, description="draw with replacement, as published")
     seed: int = Field(0, ge=0, description="seed of the draw")
+    shared_images: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="group → site/task addresses of tasks that share images"
+    )
     site: tuple[EnrolledSite, ...] = Field(description="the enrolled sites")
 
     @model_validator(mode="after")

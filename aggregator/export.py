@@ -19,7 +19,7 @@ from aggregator import matrix
 from aggregator.matrix import SimilarityMatrix
 from aggregator.outcomes import Outcome, baselines
 from aggregator.store import Catalogue
-from aggregator.validation.study import SCENARIOS
+from aggregator.study import SCENARIOS
 from federation.errors import StoreError
 from federation.files import write_atomically
 from federation.task_card import TaskCard
@@ -53,7 +53,7 @@ class Exported:
 def export_catalogue(catalogue: Catalogue, directory: Path) -> Exported:
     """Write the current tasks of the catalogue into a new or empty folder.
 
-    A catalogue does not know which tasks share images: name such groups in ``tasks.json``.
+    Which tasks share images is what the run was configured with.
 
     Raises:
         StoreError: If the folder holds something already or cannot be written, or no task is there.
@@ -69,7 +69,7 @@ def export_catalogue(catalogue: Catalogue, directory: Path) -> Exported:
     every = catalogue.outcomes()
     outcomes = [each for each in every if {each.source, each.target} <= known]
     files = {
-        "tasks.json": _tasks_json(tasks),
+        "tasks.json": _tasks_json(tasks, catalogue.shared_images()),
         "task_infos.csv": _csv([_INFOS, *_infos(next(iter(matrices.values())))]),
         **{f"distances/{_file_name(name)}.csv": _matrix_csv(found) for name, found in matrices.items()},
         **_outcome_files(outcomes),
@@ -84,8 +84,9 @@ def _file_name(distance: str) -> str:
     return distance.replace("-", "_")
 
 
-def _tasks_json(tasks: Sequence[str]) -> str:
-    return json.dumps({"targets": tasks, "groups": {}, "not_shrunk": tasks}, indent=1) + "\n"
+def _tasks_json(tasks: Sequence[str], shared_images: Mapping[str, Sequence[str]]) -> str:
+    groups = {name: [t for t in members if t in tasks] for name, members in shared_images.items()}
+    return json.dumps({"targets": tasks, "groups": groups, "not_shrunk": tasks}, indent=1) + "\n"
 
 
 def _matrix_csv(found: SimilarityMatrix) -> str:

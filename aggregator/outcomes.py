@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from aggregator.validation.study import SCENARIOS
+from aggregator.study import SCENARIOS
 from federation.errors import FedprintError, OutcomeError
 from federation.files import read_file
 from federation.names import check_name

@@ -13,8 +13,8 @@ from rich.table import Table
 from aggregator.options import CatalogueOption, JsonOption, open_catalogue, print_json
 from aggregator.outcomes import COLUMNS, Outcome, read_outcomes, unknown_tasks
 from aggregator.store import Catalogue
+from aggregator.study import SCENARIOS
 from aggregator.tables import wide_console
-from aggregator.validation.study import SCENARIOS
 from federation.errors import ConfigError
 from federation.files import write_atomically
 

@@ -1,35 +1,32 @@
-"""Which sources to try for a target."""
+"""Which sources to try for a target: by distance alone, and by what was measured."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from aggregator.matrix import SimilarityMatrix
-from federation.ranking import Candidates, Recommendation, rank_sources
+from aggregator.recommender import Forecast, LearnedRecommender
+from aggregator.study import Setting, Study
+from federation.errors import UnknownNameError
+from federation.ranking import Candidates
 
 
-class Recommender(Protocol):
-    """Anything that orders the possible sources of a target."""
-
-    def recommend(self, candidates: Candidates) -> list[Recommendation]:
-        """Return every source, best first, with reasons."""
-        ...
-
-
-class NearestFirst:
-    """Ranks by one distance, without any measured outcome.
+@dataclass(frozen=True)
+class SettingForecast:
+    """What is expected of every source in one setting.
 
     Args:
-        distance: Name of the distance.
+        setting: Scenario and metric.
+        n_targets: At how many other targets something was measured.
+        n_outcomes: How many pairs of source and target were measured there.
+        forecasts: Every source and no transfer, best first.
     """
 
-    def __init__(self, distance: str) -> None:
-        self.distance = distance
-
-    def recommend(self, candidates: Candidates) -> list[Recommendation]:
-        """Return every source, nearest first."""
-        return rank_sources(candidates, self.distance)
+    setting: Setting
+    n_targets: int
+    n_outcomes: int
+    forecasts: tuple[Forecast, ...]
 
 
 def candidates(matrices: Mapping[str, SimilarityMatrix], target: str) -> Candidates:
@@ -51,3 +48,44 @@ def candidates(matrices: Mapping[str, SimilarityMatrix], target: str) -> Candida
         values={name: m.values[others, position] for name, m in matrices.items()},
         cards={f.key: f.card for f in any_matrix.fingerprints},
     )
+
+
+def forecast(study: Study, target: str, settings: Sequence[Setting]) -> list[SettingForecast]:
+    """Return a forecast for every setting.
+
+    Args:
+        study: Tasks, distances, facts and measured outcomes.
+        target: Address of the target.
+        settings: What to forecast; without outcomes the prior and the distances speak.
+    """
+    return [_forecast(study, target, setting) for setting in settings]
+
+
+def choose_settings(study: Study, scenario: str | None, metric: str | None) -> list[Setting]:
+    """Return the measured settings that were asked for, or the asked one even if nothing was measured.
+
+    Args:
+        study: The measured outcomes.
+        scenario: A scenario, or None for every one that was measured.
+        metric: A metric, or None for every one that was measured.
+
+    Raises:
+        UnknownNameError: If nothing was measured by that metric in any scenario that was measured.
+    """
+    measured = [s for s in study.outcomes if scenario in (None, s.scenario) and metric in (None, s.metric)]
+    if measured:
+        return measured
+    if scenario is not None:
+        return [Setting(scenario, metric or "auroc")]
+    if metric is not None and study.outcomes:
+        known = ", ".join(sorted({setting.metric for setting in study.outcomes}))
+        raise UnknownNameError(f"no outcome was measured by {metric!r}", remedy=f"choose one of: {known}")
+    return []
+
+
+def _forecast(study: Study, target: str, setting: Setting) -> SettingForecast:
+    recommender = LearnedRecommender.fit(study, setting)
+    evidence = recommender.evidence
+    others = np.setdiff1d(evidence.targets, evidence.family(study.index[target]))
+    n_outcomes = int(np.isfinite(evidence.standing[:, others]).sum())
+    return SettingForecast(setting, len(others), n_outcomes, tuple(recommender.forecast(target)))

@@ -193,13 +193,19 @@ class Catalogue:
             rows = connection.execute(sa.select(_event).order_by(_event.c.id)).all()
         return [{"at": r.at, "kind": r.kind, "job": r.job_id, **json.loads(r.detail)} for r in rows]
 
+    def shared_images(self) -> dict[str, list[str]]:
+        """Return group → addresses of tasks that share images, as the latest run was configured with."""
+        with self._errors(), self._engine.connect() as connection:
+            row = connection.execute(_latest_run()).first()
+        return dict(json.loads(row.summary)["shared_images"]) if row else {}
+
     def run_summary(self, job_id: str | None = None) -> dict[str, Any]:
         """Return the summary of a run, by default of the latest.
 
         Raises:
             UnknownNameError: If there is no such run.
         """
-        query = sa.select(_run).order_by(_run.c.finished_at.desc()).limit(1)
+        query = _latest_run()
         if job_id is not None:
             query = query.where(_run.c.job_id == job_id)
         with self._errors(), self._engine.connect() as connection:
@@ -304,6 +310,10 @@ class CatalogueWriter:
         self._connection.execute(sa.delete(_run).where(_run.c.job_id == job_id))
         row = {"job_id": job_id, "finished_at": time.time(), "space_id": space.space_id}
         self._connection.execute(sa.insert(_run).values(**row, summary=canonical_json(summary)))
+
+
+def _latest_run() -> sa.Select[Any]:
+    return sa.select(_run).order_by(_run.c.finished_at.desc()).limit(1)
 
 
 def _floats(data: bytes) -> Values:

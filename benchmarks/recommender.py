@@ -17,8 +17,8 @@ from scipy.stats import weightedtau
 from aggregator.recommender import LearnedRecommender
 from aggregator.recommender.calibration import calibrate
 from aggregator.recommender.standing import Components
+from aggregator.study import Outcomes, Setting, Study, TaskFacts
 from aggregator.validation.directory import read_study
-from aggregator.validation.study import Outcomes, Setting, Study, TaskFacts
 from benchmarks.timing import seconds_of
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from federation import distances
 from federation.config_file import describe, read_config
+from federation.names import task_key
 from federation.sampling import SamplingPlan
 from federation.sketches import kind
 from federation.space import Binning, Library, Preprocessing
@@ -25,6 +26,9 @@ class ConsortiumConfig(_Strict):
     name: str = Field(description="shown on the report")
     output: Path = Field(description="folder for catalogue, report and site states")
     distance: str = Field("cramer", description="distance that ranks sources")
+    shared_images: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="group → site/task addresses of tasks that share images"
+    )
     parallel_sites: int = Field(2, ge=1, description="how many sites work at the same time")
     timeout_s: float = Field(86_400.0, gt=0, description="seconds a round waits for its sites")
 
@@ -94,6 +98,15 @@ class FederationConfig(_Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two sites are named {twice[0]!r}; give every site its own name")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_images_name_tasks(self) -> "FederationConfig":
+        known = {task_key(site.name, dataset.task) for site in self.site for dataset in site.dataset}
+        named = {task for group in self.consortium.shared_images.values() for task in group}
+        unknown = sorted(named - known)
+        if unknown:
+            raise ValueError(f"shared_images names {unknown[0]!r}, which is no site/task of this file")
         return self
 
     @classmethod

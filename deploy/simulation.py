@@ -169,6 +169,7 @@ def _write_hub(config: FederationConfig, output: Path, roster: dict[str, str]) -
         space=Path(SPACE_FILE),
         distance=consortium.distance,
         timeout_s=consortium.timeout_s,
+        shared_images=consortium.shared_images,
         samples=space.sampling.n_images,
         replacement=space.replacement,
         seed=space.seed,

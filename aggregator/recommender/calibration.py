@@ -8,7 +8,7 @@ import numpy as np
 
 from aggregator.recommender.evidence import Indices
 from aggregator.recommender.learned import LearnedRecommender
-from aggregator.validation.study import Floats
+from aggregator.study import Floats
 
 LEVELS = (0.5, 0.8, 0.9)
 
@@ -22,6 +22,8 @@ class Calibration:
         coverage: Level → share of gains inside the interval of that level.
         brier: Mean squared error of the chance of harm.
         brier_base_rate: The same for always stating the share of harm among the other targets.
+        advice_harm_rate: Share of targets harmed by the first choice, no transfer being one of them.
+        abstention_rate: Share of targets for which no transfer was the first choice.
         gain_error: Mean absolute error of the expected gain.
     """
 
@@ -29,6 +31,8 @@ class Calibration:
     coverage: Mapping[float, float]
     brier: float
     brier_base_rate: float
+    advice_harm_rate: float
+    abstention_rate: float
     gain_error: float
 
     def to_json(self) -> dict[str, Any]:
@@ -38,6 +42,8 @@ class Calibration:
             "interval_coverage": {str(level): _finite(share) for level, share in self.coverage.items()},
             "harm_brier": _finite(self.brier),
             "harm_brier_base_rate": _finite(self.brier_base_rate),
+            "advice_harm_rate": _finite(self.advice_harm_rate),
+            "abstention_rate": _finite(self.abstention_rate),
             "gain_error": _finite(self.gain_error),
         }
 
@@ -45,7 +51,7 @@ class Calibration:
 def calibrate(recommender: LearnedRecommender) -> Calibration:
     """Forecast every measured target as a new one and compare with what was measured."""
     rows = [row for target in recommender.evidence.targets for row in _judge(recommender, int(target))]
-    means = np.mean(rows, axis=0) if rows else np.full(len(LEVELS) + 3, np.nan)
+    means = np.mean(rows, axis=0) if rows else np.full(len(LEVELS) + 5, np.nan)
     coverage = dict(zip(LEVELS, means[: len(LEVELS)].tolist(), strict=True))
     return Calibration(len(rows), coverage, *means[len(LEVELS) :].tolist())
 
@@ -63,8 +69,11 @@ def _judge(recommender: LearnedRecommender, target: int) -> list[list[float]]:
         covered.append(float(np.mean((gain >= low) & (gain <= high))))
     harm = model.chance_of_harm(predicted)
     usual = _base_rate(evidence.gain, np.setdiff1d(evidence.targets, evidence.family(target)))
-    errors = [(harm - (gain < 0)) ** 2, (usual - (gain < 0)) ** 2, np.abs(model.gain(predicted) - gain)]
-    return [[*covered, *(float(error.mean()) for error in errors)]]
+    expected = model.gain(predicted)
+    abstains = expected.max() <= 0
+    harmed = not abstains and gain[expected.argmax()] < 0
+    brier = [float(((chance - (gain < 0)) ** 2).mean()) for chance in (harm, usual)]
+    return [[*covered, *brier, float(harmed), float(abstains), float(np.abs(expected - gain).mean())]]
 
 
 def _base_rate(gain: Floats, others: Indices) -> float:

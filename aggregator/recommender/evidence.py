@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from aggregator.recommender import resemblance
-from aggregator.validation.study import Floats, Mask, Setting, Study
+from aggregator.study import Floats, Mask, Setting, Study
 
 Indices = npt.NDArray[np.int64]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from aggregator.recommender import prior, resemblance
 from aggregator.recommender.evidence import Evidence, Indices
-from aggregator.validation.study import Floats
+from aggregator.study import Floats
 
 _SMALLEST_SPREAD = 1e-4
 _SHARED = 0.25  # share of the variance of log spreads that resembling targets have in common

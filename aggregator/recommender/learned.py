@@ -11,7 +11,7 @@ from aggregator.recommender.forecast import NO_TRANSFER, Forecast
 from aggregator.recommender.gain import GainModel
 from aggregator.recommender.reasons import reasons, visible
 from aggregator.recommender.standing import Components, Standing, Terms
-from aggregator.validation.study import Floats, Setting, Study
+from aggregator.study import Floats, Setting, Study
 from federation.errors import UnknownNameError
 
 LEVEL = 0.8

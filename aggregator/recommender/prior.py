@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.validation.study import Floats, Setting
+from aggregator.study import Floats, Setting
 
 WEIGHT = 3.0
 """How many measured targets the prior counts for."""

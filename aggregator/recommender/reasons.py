@@ -6,7 +6,7 @@ import numpy as np
 
 from aggregator.recommender.evidence import Evidence, Indices
 from aggregator.recommender.standing import DISTANCE, FACTS, HISTORY, RELATIVES
-from aggregator.validation.study import Floats
+from aggregator.study import Floats
 
 _N_REASONS = 3
 _SIMILAR = 9

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.stats import rankdata
 
-from aggregator.validation.study import Floats, Study
+from aggregator.study import Floats, Study
 
 _REACH = 0.5  # share of the consortium over which resemblance falls to 1/e
 

@@ -25,7 +25,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.lapack import dpotri
 
 from aggregator.recommender.evidence import Evidence, Indices
-from aggregator.validation.study import Floats, Mask
+from aggregator.study import Floats, Mask
 
 HISTORY, RELATIVES, DISTANCE, FACTS = "history", "relatives", "distance", "facts"
 """The parts of a prediction that have a meaning in words."""

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from aggregator.matrix import read_all
-from aggregator.recommend import NearestFirst, candidates
+from aggregator.recommend import candidates
 from aggregator.report import write_report
 from aggregator.report.data import MissingTask, ReportData, TaskEntry
 from aggregator.store import Catalogue
 from federation.errors import UnknownNameError
 from federation.fingerprint import Fingerprint
+from federation.ranking import rank_sources
 
 REASONS = {
     "no-reply": "did not answer before the deadline",
@@ -45,14 +46,15 @@ def report_data(catalogue: Catalogue, distance: str) -> ReportData:
             f"there is no distance {distance!r}", remedy="choose one of: " + ", ".join(matrices)
         )
     matrix = matrices[distance]
-    recommender = NearestFirst(distance)
     return ReportData(
         title=run["consortium"],
         created=datetime.fromtimestamp(run["finished_at"], tz=UTC),
         distance=distance,
         matrices={name: m.values for name, m in matrices.items()},
         tasks=tuple(_entry(fingerprint) for fingerprint in matrix.fingerprints),
-        recommendations={key: tuple(recommender.recommend(candidates(matrices, key))) for key in matrix.keys},
+        recommendations={
+            key: tuple(rank_sources(candidates(matrices, key), distance)) for key in matrix.keys
+        },
         missing=tuple(_missing(entry) for entry in run["missing"]),
         listening=tuple(dict.fromkeys(key.split("/", 1)[0] for key in run["listening"])),
         space=space.header(),

@@ -1,7 +1,8 @@
 """The fingerprint job: ask, admit, store, grow the matrix, then let listening sites rank."""
 
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 from flwr.serverapp import Grid
 
@@ -51,6 +52,7 @@ class Summary:
         accepted: Addresses of the fingerprints that entered the catalogue.
         listening: Addresses of tasks that rank locally and release nothing.
         missing: Who is not there, and why.
+        shared_images: Group → addresses of tasks that share images.
     """
 
     consortium: str
@@ -58,6 +60,7 @@ class Summary:
     accepted: tuple[str, ...]
     listening: tuple[str, ...]
     missing: tuple[Missing, ...]
+    shared_images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
@@ -78,7 +81,9 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
         listening = _withheld(answers)
         if listening:
             missing += _let_listeners_rank(grid, hub, space, catalogue, job_id, listening)
-        summary = Summary(hub.consortium, hub.distance, accepted, listening, tuple(missing))
+        summary = Summary(
+            hub.consortium, hub.distance, accepted, listening, tuple(missing), hub.shared_images
+        )
         with catalogue.writing() as writer:
             writer.finish_run(job_id, space, asdict(summary))
     finally:

@@ -6,7 +6,7 @@ draws. Whole targets are resampled (the cluster bootstrap, Davison & Hinkley 199
 
 import numpy as np
 
-from aggregator.validation.study import Floats
+from aggregator.study import Floats
 
 _RESAMPLES = 2000
 _LEVEL = 0.95

@@ -5,8 +5,8 @@ from math import comb
 
 import numpy as np
 
+from aggregator.study import Floats
 from aggregator.validation.metrics import BEST_OF, CHOSEN, METRICS, percentiles, regrets, weighted_tau
-from aggregator.validation.study import Floats
 
 _PERMUTATIONS = 1000
 _OF_RANKINGS = ("weighted_tau", "spearman", "percentile_at_3", "best_of_3_percentile")

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from aggregator.recommender import LearnedRecommender
+from aggregator.recommender.calibration import calibrate
 from aggregator.tables import wide_console
 from aggregator.validation.directory import read_study
 from aggregator.validation.evaluate import evaluate
 from aggregator.validation.page import write_page
-from aggregator.validation.selectors import selectors
-from aggregator.validation.tables import results_json, results_tables
+from aggregator.validation.selectors import RECOMMENDER, Selector, selectors
+from aggregator.validation.tables import calibration_table, results_json, results_tables
 
 
 def validate(
@@ -19,17 +21,28 @@ def validate(
         Path, typer.Argument(metavar="DIR", help="Holds tasks.json, distances/ and outcomes/.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    recommender: Annotated[
+        bool, typer.Option("--recommender", help="Judge the learned recommender as well.")
+    ] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page that opens offline.")] = None,
 ) -> None:
     """Judge distances by measured transfer: who ranks sources better than chance."""
     study = read_study(directory)
-    results = evaluate(study, selectors(study))
+    learned = {setting: LearnedRecommender.fit(study, setting) for setting in study.outcomes if recommender}
+    chosen = selectors(study)
+    if recommender:
+        chosen.append(Selector(RECOMMENDER, lambda _, setting: learned[setting].standings))
+    results = evaluate(study, chosen)
+    calibrations = {setting: calibrate(each) for setting, each in learned.items()}
     if html is not None:
         write_page(study, results, html, title=directory.resolve().name)
     if as_json:
-        typer.echo(json.dumps(results_json(results), indent=1, allow_nan=False, ensure_ascii=False))
+        found = results_json(results, calibrations)
+        typer.echo(json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False))
         return
     console = wide_console()
     console.print(results_tables(results))
+    if calibrations:
+        console.print(calibration_table(calibrations))
     if html is not None:
         console.print(f"page: {html}")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from aggregator.study import SCENARIOS, Floats, Outcomes, Setting, Study, TaskFacts
 from aggregator.validation.coverage import check_covers, check_known, check_used
 from aggregator.validation.labelled_matrix import LabelledMatrix, base_name, read_labelled_matrix
 from aggregator.validation.outcome_file import OutcomeFile, outcome_arrays, read_baseline, read_outcomes
-from aggregator.validation.study import SCENARIOS, Floats, Outcomes, Setting, Study, TaskFacts
 from aggregator.validation.task_files import TaskList, read_facts, read_task_list
 from federation.errors import StudyError
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from aggregator.study import Floats, Setting, Study, mean_of_known
 from aggregator.validation.bootstrap import target_intervals
 from aggregator.validation.chance import expect_random, null_interval, score_no_transfer
 from aggregator.validation.metrics import BEST_OF, METRICS, score_target
 from aggregator.validation.selectors import NO_TRANSFER, RANDOM, Selector
-from aggregator.validation.study import Floats, Setting, Study, mean_of_known
 from aggregator.validation.wins import win_rates
 
 _INTERVALS = tuple(name for name in METRICS if name not in BEST_OF)

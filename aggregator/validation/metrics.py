@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from scipy.stats import rankdata
 
-from aggregator.validation.study import Floats, Mask
+from aggregator.study import Floats, Mask
 
 SHOTS: Final = 5
 """Improvement rates are given for one to this many tries."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aggregator.study import Outcomes
 from aggregator.validation.labelled_matrix import LabelledMatrix, read_csv, read_labelled_matrix
-from aggregator.validation.study import Outcomes
 from federation.errors import StudyError
 
 _COLUMNS = ("seed", "source", "target", "value")

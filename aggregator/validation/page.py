@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aggregator.report.page import asset, content_security_policy, environment
+from aggregator.study import Setting, Study
 from aggregator.validation.drawing import Curves, Forest, by_weighted_tau, curves, forest
 from aggregator.validation.evaluate import Result
 from aggregator.validation.selectors import NO_TRANSFER, RANDOM
-from aggregator.validation.study import Setting, Study
 from aggregator.validation.tables import HEADINGS, by_setting, cells, say_chance, say_setting
 from federation.files import write_atomically
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import boxcox
 
-from aggregator.validation.study import Floats, Setting, Study
+from aggregator.study import Floats, Setting, Study
 
 LARGEST_SOURCE = "largest_source"
 RANDOM = "random"
+RECOMMENDER = "recommender"
 NO_TRANSFER = "no_transfer"
 
 _P2L = "p2l"

@@ -1,7 +1,7 @@
 """Results as tables for the terminal and as JSON."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -9,10 +9,11 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from aggregator.recommender.calibration import LEVELS, Calibration
+from aggregator.study import Setting
 from aggregator.validation.drawing import by_weighted_tau, say_signed
 from aggregator.validation.evaluate import Result
-from aggregator.validation.selectors import NO_TRANSFER, RANDOM
-from aggregator.validation.study import Setting
+from aggregator.validation.selectors import NO_TRANSFER, RANDOM, RECOMMENDER
 
 HEADINGS = (
     "selector",
@@ -29,9 +30,16 @@ HEADINGS = (
 """Columns of the table of a setting."""
 
 
-def results_json(results: Sequence[Result]) -> dict[str, Any]:
-    """Return ``{"results": [...]}``, one entry per selector and setting, free of NaN."""
-    return {"results": [result.to_json() for result in results]}
+def results_json(
+    results: Sequence[Result], calibrations: Mapping[Setting, Calibration] | None = None
+) -> dict[str, Any]:
+    """Return ``{"results": [...]}``, one entry per selector and setting, free of NaN.
+
+    Args:
+        results: What is to be told.
+        calibrations: How well the forecasts of the recommender held; goes into its entries.
+    """
+    return {"results": [{**each.to_json(), **_calibration(each, calibrations or {})} for each in results]}
 
 
 def by_setting(results: Sequence[Result]) -> dict[Setting, list[Result]]:
@@ -48,6 +56,26 @@ def results_tables(results: Sequence[Result]) -> Group:
     for setting, group in by_setting(results).items():
         parts += [f"\n[bold]{escape(say_setting(setting))}[/bold]: {say_chance(group)}", _table(group)]
     return Group(*parts)
+
+
+def calibration_table(calibrations: Mapping[Setting, Calibration]) -> Group:
+    """Return how well intervals and chances of harm held on targets that were never measured."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    headings = [f"inside {level:.0%}" for level in LEVELS]
+    headings += ["Brier of harm", "base rate", "harm if followed", "advised against", "error of gain"]
+    for i, heading in enumerate(["setting", *headings]):
+        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
+    for setting, each in calibrations.items():
+        shares = [_say(each.coverage[level]) for level in LEVELS]
+        figures = [each.brier, each.brier_base_rate, each.advice_harm_rate, each.abstention_rate]
+        errors = [f"{figure:.3f}" if math.isfinite(figure) else "–" for figure in [*figures, each.gain_error]]
+        table.add_row(say_setting(setting), *shares, *errors)
+    return Group("\n[bold]The recommender's forecasts on targets it has never seen[/bold]", table)
+
+
+def _calibration(result: Result, calibrations: Mapping[Setting, Calibration]) -> dict[str, Any]:
+    found = calibrations.get(result.setting) if result.selector == RECOMMENDER else None
+    return found.to_json() if found else {}
 
 
 def say_setting(setting: Setting) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aggregator.study import TaskFacts
 from aggregator.validation.labelled_matrix import read_csv
-from aggregator.validation.study import TaskFacts
 from federation.errors import StudyError
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from aggregator.study import Floats, Setting, Study
 from aggregator.validation.metrics import METRICS, score_target
-from aggregator.validation.study import Floats, Setting, Study
 
 _HIGHER_IS_BETTER = ("weighted_tau", "percentile_at_3", "delta_at_3", "improvement_rate_at_3")
 _LOWER_IS_BETTER = ("regret_at_3",)

@@ -12,8 +12,8 @@ from aggregator import matrix
 from aggregator.export import Exported, export_catalogue
 from aggregator.outcomes import Outcome
 from aggregator.store import Catalogue
+from aggregator.study import Setting
 from aggregator.validation.directory import read_study
-from aggregator.validation.study import Setting
 from federation import distances
 from federation.errors import StoreError
 

@@ -3,10 +3,11 @@ import pytest
 from factories import make_fingerprint, make_identity, make_space
 
 from aggregator import matrix
-from aggregator.recommend import NearestFirst, candidates
+from aggregator.recommend import candidates
 from aggregator.store import Catalogue
 from federation import distances
 from federation.errors import UnknownNameError
+from federation.ranking import rank_sources
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_a_task_is_found_by_address_or_unambiguous_name(catalogue, space, tmp_pa
 
 def test_the_nearest_source_is_recommended_first_and_never_the_target(catalogue, space, tmp_path):
     add(catalogue, space, *consortium(tmp_path, space))
-    ranking = NearestFirst("cramer").recommend(candidates(matrix.read_all(catalogue, space), "task-0"))
+    ranking = rank_sources(candidates(matrix.read_all(catalogue, space), "task-0"), "cramer")
     assert [choice.source for choice in ranking] == [f"site-{i}/task-{i}" for i in (1, 2, 3, 4)]
     assert [choice.n_sources for choice in ranking] == [4] * 4
 

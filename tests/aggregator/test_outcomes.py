@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aggregator.outcome_table import Imported
 from aggregator.outcomes import COLUMNS, Outcome, baselines, read_outcomes, to_csv
 from aggregator.store import Catalogue
-from aggregator.validation.study import SCENARIOS
+from aggregator.study import SCENARIOS
 from federation.errors import OutcomeError
 
 HEADER = "scenario,metric,seed,source,target,value,baseline\n"

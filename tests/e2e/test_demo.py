@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from aggregator.matrix import read_all
-from aggregator.recommend import NearestFirst, candidates
+from aggregator.recommend import candidates
 from aggregator.store import Catalogue
 from deploy.demo_images import write_demo_consortium
+from federation.ranking import rank_sources
 
 FEDPRINT = Path(sys.executable).parent / "fedprint"
 
@@ -50,5 +51,5 @@ def test_the_demo_finds_the_relatives_a_person_would_expect(tmp_path):
 
 def place(matrices, target, twin):
     """The rank of the relative among the sources recommended for a target."""
-    ranking = NearestFirst("cramer").recommend(candidates(matrices, target))
+    ranking = rank_sources(candidates(matrices, target), "cramer")
     return next(choice.rank for choice in ranking if choice.source == twin)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aggregator.validation.study import Outcomes, Setting, Study, TaskFacts
+from aggregator.study import Outcomes, Setting, Study, TaskFacts
 
 SETTING = Setting("pretraining", "auroc")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregator.validation.study import Outcomes, Setting, Study, TaskFacts
+from aggregator.study import Outcomes, Setting, Study, TaskFacts
 
 SETTING = Setting("pretraining", "ba")
 

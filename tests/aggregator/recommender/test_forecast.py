@@ -8,7 +8,7 @@ import pytest
 from studies import SETTING, make_study
 
 from aggregator.recommender import NO_TRANSFER, LearnedRecommender
-from aggregator.validation.study import Setting
+from aggregator.study import Setting
 from federation.errors import UnknownNameError
 
 

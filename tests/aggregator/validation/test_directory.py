@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from study_files import SETTING, StudyFiles
 
+from aggregator.study import Setting
 from aggregator.validation.directory import read_study
-from aggregator.validation.study import Setting
 from federation.errors import StudyError
 
 
