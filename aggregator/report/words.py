@@ -84,6 +84,11 @@ def say_sampling(provenance: Provenance) -> str:
     plan = provenance.sampling
     if plan.n_images is None:
         return "every image once"
+    if plan.tolerance is not None:
+        return (
+            f"until cumulative frequencies are known to {100 * plan.tolerance:g} percentage points, "
+            f"{say_count(plan.n_images)} images at most, seed {plan.seed}"
+        )
     draws = "draws with replacement" if plan.replacement else "images at most"
     return f"{say_count(plan.n_images)} {draws}, seed {plan.seed}"
 
