@@ -1,7 +1,6 @@
 """Configuration of a federation that is simulated on one machine."""
 
 from pathlib import Path
-from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 

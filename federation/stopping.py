@@ -1,4 +1,4 @@
-"""When an adaptive sample is large enough: as soon as its own sampling error is small, seen from inside a task.
+"""When an adaptive sample is large enough: as soon as its own sampling error is small.
 
 The cumulative frequency C of a bin, estimated from n images, has the variance C(1 - C)/n. The rule stops at
 the first checkpoint where the root mean square of that error over features and bins is at most a tolerance.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -126,9 +127,8 @@ class _Sample:
 
     @property
     def histogram(self) -> HistogramSketch:
-        histogram = self.sketches[HistogramSketch.kind]
-        assert isinstance(histogram, HistogramSketch)
-        return histogram
+        """The histogram, which every space has and the stopping rule reads."""
+        return cast(HistogramSketch, self.sketches[HistogramSketch.kind])
 
     def expected_draws(self, available: int) -> int:
         """Return the draws in total, foreseen from those so far; unreadable images need no replacement."""
