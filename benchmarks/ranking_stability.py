@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.ranking_stability DIR [--cache FOLDER] [--json]`` reads a directory of tasks (one
 folder with images.zip and labels.csv each, or .npz files) and extracts features once. Rankings from a sample
-of every task are compared with the rankings from all of its images: Kendall's tau and weighted tau per target,
-and the share of targets whose nearest source, and whose set of three nearest sources, is the same. Tasks with
+of every task are compared with those from all of its images: Kendall's tau and weighted tau per target, and
+the share of targets whose nearest source, and whose set of three nearest sources, is the same. Tasks with
 fewer images than a budget use all they have.
 """
 

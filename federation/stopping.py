@@ -3,8 +3,8 @@
 The cumulative frequency C of a bin, estimated from n images, has the variance C(1 - C)/n. The rule stops at
 the first checkpoint where the root mean square of that error over features and bins is at most a tolerance.
 Its square times the number of bins is what sampling adds to the Cramér distance (squared L2 of cumulative
-curves), on average; stopping every task at the same error adds the same to all sources of a target, so that
-their order stays unbiased, which equal numbers of images do not.
+curves), on average; stopping every task at the same error adds the same to all sources of a target and so
+favours none, whereas equal numbers of images favour homogeneous ones.
 """
 
 import math
