@@ -9,7 +9,7 @@ from federation import distances
 from federation.config_file import read_config
 from federation.errors import ConfigError
 from federation.names import check_name
-from federation.sampling import SamplingPlan
+from federation.sampling_config import SamplingConfig
 
 PublicKey = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -23,19 +23,14 @@ class EnrolledSite(BaseModel):
     public_key: PublicKey = Field(description="its Ed25519 public key, 64 hexadecimal digits")
 
 
-class HubConfig(BaseModel):
+class HubConfig(SamplingConfig):
     """What one aggregator run needs to know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     consortium: str = Field(description="name of the consortium, shown on the report")
     catalogue: Path = Field(Path("catalogue.sqlite"), description="SQLite file of the catalogue")
     space: Path = Field(Path("space.safetensors"), description="the space all sites work in")
     distance: str = Field("cramer", description="distance that ranks sources")
     timeout_s: float = Field(3600.0, gt=0, description="seconds a round waits for its sites")
-    samples: int | None = Field(None, ge=1, description="images drawn per task; all when absent")
-    replacement: bool = Field(False, description="draw with replacement, as published")
-    seed: int = Field(0, ge=0, description="seed of the draw")
     shared_images: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="group → site/task addresses of tasks that share images"
     )
@@ -56,11 +51,6 @@ class HubConfig(BaseModel):
     def roster(self) -> dict[str, str]:
         """Site name → public key."""
         return {entry.name: entry.public_key for entry in self.site}
-
-    @property
-    def sampling(self) -> SamplingPlan:
-        """The budget of images per task."""
-        return SamplingPlan(self.samples, self.replacement, self.seed)
 
     @classmethod
     def read(cls, path: Path) -> "HubConfig":

@@ -1,14 +1,13 @@
 """Configuration of a federation that is simulated on one machine."""
 
 from pathlib import Path
-from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from federation import distances
 from federation.config_file import describe, read_config
 from federation.names import task_key
-from federation.sampling import SamplingPlan
+from federation.sampling_config import SamplingConfig
 from federation.sketches import kind
 from federation.space import Binning, Library, Preprocessing
 from site_agent.config import SiteConfig, WeightsConfig
@@ -38,7 +37,7 @@ class ConsortiumConfig(_Strict):
         return distances.get(name).name
 
 
-class SpaceConfig(_Strict):
+class SpaceConfig(SamplingConfig):
     """The space in which all sites work."""
 
     library: Library = Field("timm")
@@ -51,9 +50,6 @@ class SpaceConfig(_Strict):
     preprocessing: Preprocessing = Field("deterministic")
     bins: int = Field(100, ge=2, le=10_000)
     binning: Binning = Field("equal-width")
-    samples: Annotated[int, Field(ge=1)] | Literal["all"] = Field(1000, description="images drawn per task")
-    replacement: bool = Field(False)
-    seed: int = Field(0, ge=0)
     reference_images: int = Field(DEFAULT_IMAGES, ge=100)
     sketches: tuple[str, ...] = Field(("histogram",), description="kinds of sketches in every fingerprint")
     acceleration: Acceleration = Field("auto")
@@ -72,12 +68,6 @@ class SpaceConfig(_Strict):
         except ValidationError as error:
             raise ValueError(describe(error)) from error
         return self
-
-    @property
-    def sampling(self) -> SamplingPlan:
-        """The budget of images per task."""
-        n_images = None if self.samples == "all" else self.samples
-        return SamplingPlan(n_images, self.replacement, self.seed)
 
     @property
     def weights_config(self) -> WeightsConfig:

@@ -14,16 +14,24 @@ class SamplingPlan:
         replacement: Draw with replacement, as published (10,000 draws); otherwise every image is used at
             most once.
         seed: Seed of the draw and of random crops.
+        tolerance: Draw until the cumulative frequencies of the histogram are known this well (root mean
+            square standard error, see ``federation.stopping``); None uses the whole budget.
     """
 
     n_images: int | None
     replacement: bool = False
     seed: int = 0
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         if self.n_images is not None and self.n_images < 1:
             raise ConfigError(f"sample budget is {self.n_images}", remedy="use at least 1 image")
-        if self.replacement and self.n_images is None:
+        if self.replacement and (self.n_images is None or self.tolerance is not None):
             raise ConfigError(
-                "drawing with replacement needs a number of draws", remedy="set samples, e.g. 10000"
+                "drawing with replacement needs a fixed number of draws", remedy="set samples, e.g. 10000"
+            )
+        if self.tolerance is not None and not 0 < self.tolerance < 0.5:
+            raise ConfigError(
+                f"sampling tolerance is {self.tolerance}, expected a share between 0 and 0.5",
+                remedy="0.015 knows cumulative frequencies to 1.5 percentage points",
             )

@@ -2,24 +2,28 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
 
 from federation.canonical import canonical_json, sha256_hex
 from federation.container import pack, unpack
 from federation.errors import DeadlineError, FedprintError
 from federation.files import read_file, write_atomically
 from federation.sampling import SamplingPlan
-from federation.sketches import Sketch, decode_sketch, encode_arrays, zeros
+from federation.sketches import HistogramSketch, Sketch, decode_sketch, encode_arrays, zeros
 from federation.space import Space
+from federation.stopping import CHECKPOINT, expected_images, is_enough
 from site_agent.data import ImageSource
 from site_agent.extractors import Extractor
 from site_agent.loading import BadImage, ImageStream
 
 log = logging.getLogger("fedprint.site")
-
-_BATCH = 64  # images per update of the sketch; the network takes them in smaller portions
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,13 @@ class Work:
 def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], None]) -> Sketched:
     """Return the exact sketches of a dataset, streaming its images through the network once.
 
+    An adaptive plan stops at a checkpoint that depends on the images alone, however large the batches are
+    and however far ahead they were read.
+
     Args:
         work: What to sketch.
         extractor: The network of the work's space.
-        on_progress: Told how many images are done, of how many.
+        on_progress: Told how many images are done, of how many; of how many is foreseen where it is adaptive.
 
     Raises:
         DataError: If too many images are unreadable.
@@ -82,20 +89,63 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
         work.source,
         work.space.extractor.transform,
         work.sampling,
-        batch_size=max(_BATCH, extractor.batch_size),
+        batch_size=CHECKPOINT * max(1, -(-extractor.batch_size // CHECKPOINT)),
         max_unreadable=work.max_unreadable,
     )
-    sketches, done = zeros(work.space), 0
-    on_progress(0, len(stream))
-    for batch in stream:
-        if time.time() > work.deadline:
-            raise DeadlineError(f"the deadline passed after {done} of {len(stream)} images")
-        features = extractor(batch.images)
-        sketches = {kind: sketch.update(features) for kind, sketch in sketches.items()}
-        done += len(batch.images)
-        on_progress(done + len(stream.bad), len(stream))
-    on_progress(len(stream), len(stream))
-    return Sketched(sketches, stream.bad, extractor.arithmetic)
+    sample = _Sample(work.sampling, zeros(work.space))
+    on_progress(0, sample.expected_draws(len(stream)))
+    with closing(iter(stream)) as batches:  # stopping early ends the decoding threads as well
+        for batch in batches:
+            if time.time() > work.deadline:
+                expected = sample.expected_draws(len(stream))
+                raise DeadlineError(f"the deadline passed after {sample.n_draws} of {expected} images")
+            sample = sample.with_more(extractor(batch.images), batch.draws.tolist())
+            if sample.is_enough:
+                break
+            on_progress(sample.n_draws, sample.expected_draws(len(stream)))
+    n_draws = sample.n_draws if sample.is_enough else len(stream)
+    bad = stream.bad_among(n_draws)
+    on_progress(n_draws, n_draws)
+    return Sketched(sample.sketches, bad, extractor.arithmetic)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The images sketched so far, and whether they are enough.
+
+    Args:
+        plan: What to draw.
+        sketches: Kind → sketch.
+        n_draws: Draws used, those of unreadable images between them included.
+        is_enough: Whether an adaptive plan stops here.
+    """
+
+    plan: SamplingPlan
+    sketches: Mapping[str, Sketch]
+    n_draws: int = 0
+    is_enough: bool = False
+
+    @property
+    def histogram(self) -> HistogramSketch:
+        """The histogram, which every space has and the stopping rule reads."""
+        return cast(HistogramSketch, self.sketches[HistogramSketch.kind])
+
+    def expected_draws(self, available: int) -> int:
+        """Return the draws in total, foreseen from those so far; unreadable images need no replacement."""
+        n_lost = self.n_draws - self.histogram.n
+        return min(available, expected_images(self.plan, self.histogram, available) + n_lost)
+
+    def with_more(self, features: npt.NDArray[np.float32], draws: Sequence[int]) -> "_Sample":
+        """Add features float [N, n_features] checkpoint by checkpoint, until there are enough."""
+        tolerance, sample = self.plan.tolerance, self
+        step = len(features) if tolerance is None else CHECKPOINT
+        for start in range(0, len(features), step):
+            part = slice(start, min(start + step, len(features)))
+            sketches = {kind: sketch.update(features[part]) for kind, sketch in sample.sketches.items()}
+            sample = replace(sample, sketches=sketches, n_draws=draws[part.stop - 1] + 1)
+            if tolerance is not None and is_enough(sample.histogram, tolerance):
+                return replace(sample, is_enough=True)
+        return sample
 
 
 def sketch_once(

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -35,11 +35,13 @@ class Batch:
         images: uint8 [N, 3, S, S], in channels-last memory order.
         labels: int64 [N].
         indices: int64 [N], position of each image in its source.
+        draws: int64 [N], position of each image in the order of drawing, unreadable ones counted.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     indices: torch.Tensor
+    draws: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,21 @@ class ImageStream:
         """Unreadable images met so far, each once, in order."""
         return tuple(self._bad[index] for index in sorted(self._bad))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def bad_among(self, n_draws: int) -> tuple[BadImage, ...]:
+        """Return the unreadable images among the first draws, whatever was read ahead of them.
+
+        Args:
+            n_draws: How many draws were used before reading stopped.
+
+        Raises:
+            DataError: If they are more than ``max_unreadable`` of the images drawn.
+        """
+        drawn = np.unique(self._draws[:n_draws]).tolist()
+        bad = {index: self._bad[index] for index in drawn if index in self._bad}
+        self._refuse_too_many(bad, len(drawn))
+        return tuple(bad.values())
+
+    def __iter__(self) -> Generator[Batch, None, None]:
         """Yield the batches in order.
 
         Raises:
@@ -110,14 +126,15 @@ class ImageStream:
         for loaded in _rechunked(self._checked(), self._batch_size):
             indices = self._draws[loaded.draws]
             images = torch.from_numpy(loaded.images).permute(0, 3, 1, 2)
-            yield Batch(images, torch.from_numpy(self._source.labels[indices]), torch.from_numpy(indices))
+            labels = self._source.labels[indices]
+            yield Batch(images, *map(torch.from_numpy, (labels, indices, loaded.draws)))
 
     def _checked(self) -> Iterator["_Loaded"]:
         stop = threading.Event()
         starts = range(0, len(self._draws), self._batch_size)
         for loaded in _ahead((partial(self._load, start, stop) for start in starts), self._workers, stop):
             self._bad |= loaded.bad
-            self._refuse_too_many_bad()
+            self._refuse_too_many(self._bad, self._n_distinct)
             yield loaded
 
     def _load(self, start: int, stop: threading.Event) -> "_Loaded":
@@ -146,13 +163,13 @@ class ImageStream:
             return BadImage(name, str(error).removeprefix(f"{name}: "))
         return self._transform.prepare(image)
 
-    def _refuse_too_many_bad(self) -> None:
-        n_bad, limit = len(self._bad), self._max_unreadable
-        if n_bad > limit * self._n_distinct or n_bad == self._n_distinct:
-            shown = "; ".join(f"{bad.name}: {bad.reason}" for bad in self.bad[:_SHOWN])
+    def _refuse_too_many(self, bad: Mapping[int, BadImage], n_distinct: int) -> None:
+        if len(bad) > self._max_unreadable * n_distinct or len(bad) == n_distinct:
+            first = [bad[index] for index in sorted(bad)[:_SHOWN]]
+            shown = "; ".join(f"{image.name}: {image.reason}" for image in first)
             raise DataError(
-                f"{self._source.origin}: {n_bad} of {self._n_distinct} images cannot be used ({shown})",
-                remedy=f"repair or remove these files; at most {limit:.0%} may fail",
+                f"{self._source.origin}: {len(bad)} of {n_distinct} images cannot be used ({shown})",
+                remedy=f"repair or remove these files; at most {self._max_unreadable:.0%} may fail",
             )
 
 
@@ -175,7 +192,11 @@ class _Loaded:
 
 
 def drawn_indices(plan: SamplingPlan, available: int) -> Indices:
-    """Return which images a plan uses, in ascending order, so that repeats follow each other.
+    """Return which images a plan uses, in the order in which they are read.
+
+    A fixed budget is read in ascending order, so that repeats and neighbouring files follow each other. An
+    adaptive one may stop anywhere and is read as it was drawn: its first k images are the simple random
+    sample that a fixed budget of k draws with the same seed.
 
     Without replacement a dataset larger than the budget gives a simple random sample; with replacement every
     draw is independent. Neither is balanced over classes: a fingerprint describes the images as they are, and
@@ -197,6 +218,8 @@ def drawn_indices(plan: SamplingPlan, available: int) -> Indices:
     random = np.random.PCG64(plan.seed)
     if plan.replacement:
         return np.sort(random.random_raw(plan.n_images) % np.uint64(available)).astype(np.int64)
+    if plan.tolerance is not None:
+        return np.argsort(random.random_raw(available), kind="stable")[: plan.n_images]
     if plan.n_images is None or plan.n_images >= available:
         return np.arange(available)
     return np.sort(np.argsort(random.random_raw(available), kind="stable")[: plan.n_images])

@@ -16,7 +16,7 @@ class Progress:
         site: Name of the site.
         task: Name of the task.
         done: Images finished.
-        total: Images planned.
+        total: Images planned; an estimate while an adaptive sample grows.
     """
 
     site: str

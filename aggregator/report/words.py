@@ -82,6 +82,10 @@ def sentence(text: str) -> str:
 def say_sampling(provenance: Provenance) -> str:
     """Return which images a fingerprint was drawn from."""
     plan = provenance.sampling
+    most = "" if plan.n_images is None else f", at most {say_count(plan.n_images)}"
+    if plan.tolerance is not None:
+        error = f"{100 * plan.tolerance:g} percentage points"
+        return f"until cumulative frequencies were known to {error}{most}, seed {plan.seed}"
     if plan.n_images is None:
         return "every image once"
     draws = "draws with replacement" if plan.replacement else "images at most"

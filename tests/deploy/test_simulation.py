@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
-from small_federation import SITES, write_small_federation
+from small_federation import SITES, write_digits, write_small_federation
 
 from aggregator.server_app import app as server_app
 from aggregator.store import Catalogue
@@ -18,6 +18,7 @@ from deploy.progress_display import ProgressDisplay
 from deploy.simulation import prepare, simulate
 from federation.errors import ConfigError, ExtractorError, FedprintError
 from federation.fingerprint import Fingerprint
+from federation.sampling import SamplingPlan
 from site_agent.client_app import app as client_app
 
 
@@ -52,6 +53,18 @@ def test_a_run_leaves_a_catalogue_a_matrix_and_no_complaints(finished):
     assert tasks(done.catalogue) == ["anna/digits", "bern/digits"]
     assert done.problems == ()
     assert Catalogue(done.catalogue).run_summary()["listening"] == ["cork/digits"]
+
+
+def test_by_default_a_site_stops_drawing_when_its_histogram_is_known_well_enough(tmp_path):
+    path = write_small_federation(tmp_path)
+    write_digits(tmp_path, 400)
+    edited(path, 'samples = "all"', "tolerance = 0.025")
+    done = run(path)
+    catalogue = Catalogue(done.catalogue)
+    cards = [e.fingerprint for e in catalogue.entries(catalogue.latest_space())]
+    assert {f.provenance.sampling for f in cards} == {SamplingPlan(10_000, tolerance=0.025)}
+    assert all(128 <= f.card.n_images < 400 and f.card.n_images % 64 == 0 for f in cards)
+    assert all(f.card.n_images == f.histogram.n for f in cards)
 
 
 def test_the_listening_site_ranks_locally_and_nearest_is_the_site_with_like_pictures(finished):
@@ -196,6 +209,7 @@ def edited(path, pattern, replacement):
         ('distance = "js"', 'distance = "closest"', ConfigError, "closest"),
         ('extractor = "lcnet_050"', 'extractor = "lcnet_05"', ExtractorError, "lcnet_05.*lcnet_050"),
         ("bins = 20", "bins = 0", ConfigError, "space.bins"),
+        ("bins = 20", "bins = 20\ntolerance = 0.1", ConfigError, "tolerance has no effect where samples"),
         ("bins = 20", "bin = 20", ConfigError, "space.bin: unknown key →"),
         ('trust = "open"', 'trust = "opne"', ConfigError, "'open'"),
         (r"\[space\]", "[space", ConfigError, "not valid TOML"),

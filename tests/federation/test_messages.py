@@ -20,8 +20,9 @@ def reply(identity, job, **changes):
     return replace(SiteReply(identity.site, job.job_id, job.nonce, results), **changes)
 
 
-def test_a_fingerprint_request_round_trips():
-    request = FingerprintRequest(make_job(), make_space(), SamplingPlan(500, seed=3))
+@pytest.mark.parametrize("plan", [SamplingPlan(500, seed=3), SamplingPlan(10_000, tolerance=0.015)])
+def test_a_fingerprint_request_round_trips(plan):
+    request = FingerprintRequest(make_job(), make_space(), plan)
     assert FingerprintRequest.from_record(request.to_record()) == request
 
 

@@ -205,6 +205,38 @@ def test_with_replacement_there_are_exactly_n_draws(available, n, seed):
     assert 0 <= indices.min() <= indices.max() < available
 
 
+@given(st.integers(1, 200), st.integers(1, 300), st.integers(0, 2**32))
+def test_any_beginning_of_an_adaptive_draw_is_the_simple_random_sample_of_that_size(available, n, seed):
+    order = drawn_indices(SamplingPlan(None, seed=seed, tolerance=0.015), available)
+    beginning = np.sort(order[: min(n, available)])
+    np.testing.assert_array_equal(beginning, drawn_indices(SamplingPlan(n, seed=seed), available))
+    limited = drawn_indices(SamplingPlan(n, seed=seed, tolerance=0.015), available)
+    np.testing.assert_array_equal(limited, order[:n])
+
+
+def test_the_beginning_of_an_adaptive_draw_favours_no_part_of_the_dataset():
+    first = [drawn_indices(SamplingPlan(None, seed=s, tolerance=0.1), 10)[:2] for s in range(5000)]
+    assert abs(np.bincount(np.concatenate(first)) - 1000).max() < 120
+
+
+def test_batches_say_which_draws_they_hold(tmp_path):
+    source = make_source(tmp_path)
+    spoil(tmp_path, "a/2.png")
+    _, batches = run(source, batch_size=8)
+    draws = torch.cat([batch.draws for batch in batches])
+    assert draws.tolist() == [draw for draw in range(21) if draw != 2]
+
+
+def test_bad_images_that_were_only_read_ahead_do_not_count(tmp_path):
+    source = make_source(tmp_path)
+    spoil(tmp_path, "a/2.png", "b/9.png")
+    stream, _ = run(source)
+    assert [bad.name for bad in stream.bad_among(20)] == ["a/2.png"]
+    assert stream.bad_among(2) == ()
+    with pytest.raises(DataError, match="1 of 3 images cannot be used"):
+        stream.bad_among(3)
+
+
 def test_an_empty_selection_is_refused(tmp_path):
     with pytest.raises(DataError, match="no images to draw from"):
         run(make_source(tmp_path).subset([]))
