@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from scipy.linalg import svdvals
@@ -61,7 +62,7 @@ class Frechet(Distance):
         values = np.zeros((len(sources), len(targets)))
         if not values.size:
             return values
-        ours, theirs = sketch_pair(sources, targets, MomentSketch, _parameters)
+        ours, theirs = sketch_pair(sources, targets, MomentSketch, attrgetter("parameter_values"))
         mirrored = len(ours) == len(theirs) and all(map(_is, ours, theirs))
         for rows in slices(len(ours), HELD):
             held = {i: _Gaussian.of(ours[i]) for i in range(rows.start, rows.stop)}
@@ -77,10 +78,6 @@ class Frechet(Distance):
 
 def _is(ours: MomentSketch, theirs: MomentSketch) -> bool:
     return ours is theirs
-
-
-def _parameters(sketch: MomentSketch) -> tuple[int, float | None]:
-    return sketch.n_features, sketch.clip
 
 
 FID = Frechet(

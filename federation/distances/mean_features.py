@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +38,7 @@ class MeanKld(Distance):
         """Return float64 [n_sources, n_targets]: the divergence of every source and target."""
         if not sources or not targets:
             return np.zeros((len(sources), len(targets)))
-        ours, theirs = sketch_pair(sources, targets, MomentSketch, _parameters)
+        ours, theirs = sketch_pair(sources, targets, MomentSketch, attrgetter("parameter_values"))
         s, t = _shares(ours), _shares(theirs)
         values = _divergences(s, t) if self.reference == "source" else _divergences(t, s).T
         return np.maximum(values, 0.0)
@@ -87,10 +88,6 @@ def _shares(sketches: Sequence[MomentSketch]) -> Matrix:
     means = np.where(means.any(axis=1, keepdims=True), means, 1.0)
     floored = np.maximum(means / means.sum(axis=1, keepdims=True), FLOOR)
     return np.asarray(floored / floored.sum(axis=1, keepdims=True))
-
-
-def _parameters(sketch: MomentSketch) -> tuple[int, float | None]:
-    return sketch.n_features, sketch.clip
 
 
 _NOISE = "biased upwards; features with small means suffer most, those that noise made negative count as zero"

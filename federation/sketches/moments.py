@@ -19,11 +19,11 @@ from federation.sketches.base import (
     require_features,
     require_integers,
 )
-from federation.space import Space
+from federation.space import Parameters, Space
 
-STEPS = 2**16
-"""Steps per unit of a feature: sums count 1/STEPS, sums of products 1/STEPS²."""
+DEFAULT_STEP = 2.0**-16
 MAX_FEATURES = 2048
+_TYPICAL = 15  # a typical feature has between 2^15 and 2^16 steps
 _FAR = 2**26  # steps; products of such numbers, and sums of two of them, are whole in double precision
 _EXACT = 2**53
 _MAX_IMAGES = 2**40
@@ -36,18 +36,21 @@ Matrix = npt.NDArray[np.float64]
 class MomentSketch(Sketch):
     """Number of images, sums of features and sums of their products: exact means and covariances.
 
-    Every feature is rounded to steps of 2^-16 before anything is summed. Sums of products of such integers
+    Every feature is rounded to whole steps before anything is summed. Sums of products of such integers
     below 2^53 are exact in double precision in whatever order a matrix product adds them, so the sketch does
-    not depend on how images fall into batches. The finer grid of 2^-24 that single sums allow would leave
-    room for too few images in 64 bits: in steps of 2^-16, features up to 16 leave room for 8 million images.
+    not depend on how images fall into batches. The step is a power of two that the space fixes: the root
+    mean square of the features of public images is 2^15 to 2^16 steps. Finer steps would leave room for too
+    few images in 64 bits; with these, features 16 times as large leave room for 8 million images.
 
     1,280 features make 821,121 integers (6.6 MB); more than 2,048 features are refused.
 
     Args:
-        sums: int64 [n_features], Σ x in steps.
+        sums: int64 [n_features], Σ x, in steps.
         products: int64 [n_features · (n_features + 1) / 2], upper triangle of Σ x xᵀ row by row, in squared
             steps.
         n_images: Number of images.
+        step: What one step is in units of the features, a power of two. 1 for a sketch that is not bound to
+            its space: means and covariances are then in steps.
         clip: Largest L2 norm of a feature vector; longer ones are scaled down to it. None for no limit, and
             then no bounded sensitivity.
 
@@ -60,6 +63,7 @@ class MomentSketch(Sketch):
     sums: IntVector
     products: IntVector
     n_images: int
+    step: float = 1.0
     clip: float | None = None
 
     def __post_init__(self) -> None:
@@ -72,33 +76,49 @@ class MomentSketch(Sketch):
         return (
             isinstance(other, MomentSketch)
             and np.array_equal(self.to_vector(), other.to_vector())
-            and self.clip == other.clip
+            and (self.step, self.clip) == (other.step, other.clip)
         )
 
     __hash__ = None  # type: ignore[assignment]
 
     @classmethod
+    def parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+        """Return the step that the features of public images call for.
+
+        Args:
+            reference: float [n_images, n_features] of public images.
+
+        Raises:
+            SpaceError: If all features are zero.
+        """
+        size = float(np.sqrt(np.mean(np.square(reference, dtype=np.float64))))
+        if not 0 < size < np.inf:
+            raise SpaceError(f"public features of size {size} fix no step", remedy="use another extractor")
+        return {"step": 2.0 ** (math.floor(math.log2(size)) - _TYPICAL)}
+
+    @classmethod
     def for_space(cls, space: Space) -> Self:
-        """Return the sketch of no images, with the clip norm of a space where it gives one.
+        """Return the sketch of no images, with the step of a space, and its clip norm where it gives one.
 
         Raises:
             SpaceError: If a parameter is unknown or impossible, or there are too many features.
         """
         given = space.sketches.get(cls.kind, {})
-        clip = given.get("clip")
-        if not set(given) <= {"clip"} or isinstance(clip, str):
+        step, clip = given.get("step", DEFAULT_STEP), given.get("clip")
+        if not set(given) <= {"step", "clip"} or isinstance(step, str) or isinstance(clip, str):
             raise SpaceError(
-                f"moments have no parameters but a number clip, not {dict(given)}",
+                f"moments have no parameters but the numbers step and clip, not {dict(given)}",
                 remedy="build the space again",
             )
-        return cls.zero(space.n_features, clip=clip)
+        return cls.zero(space.n_features, step=float(step), clip=clip)
 
     @classmethod
-    def zero(cls, n_features: int, *, clip: float | None = None) -> Self:
+    def zero(cls, n_features: int, *, step: float = DEFAULT_STEP, clip: float | None = None) -> Self:
         """Return the sketch of no images.
 
         Raises:
-            SpaceError: If there are too many features or the clip norm is not positive and at most 1,024.
+            SpaceError: If there are too many features, the step is no power of two from 2^-400 to 2^400, or
+                the clip norm is not positive and at most 2^26 steps.
         """
         if not 1 <= n_features <= MAX_FEATURES:
             raise SpaceError(
@@ -106,13 +126,12 @@ class MomentSketch(Sketch):
                 f"only {MAX_FEATURES} features are taken",
                 remedy="leave moments out of the space, or use an extractor with fewer features",
             )
-        if clip is not None and not 0 < clip <= _FAR / STEPS:
-            raise SpaceError(
-                f"clip norm {clip} is not in (0, {_FAR // STEPS}]",
-                remedy="use a typical norm",
-            )
+        if not 2.0**-400 <= step <= 2.0**400 or math.frexp(step)[0] != 0.5:
+            raise SpaceError(f"step {step} is no power of two", remedy="build the space again")
+        if clip is not None and not 0 < clip <= _FAR * step:
+            raise SpaceError(f"clip norm {clip} is not in (0, {_FAR * step}]", remedy="use a typical norm")
         pairs = n_features * (n_features + 1) // 2
-        return cls(np.zeros(n_features, dtype=np.int64), np.zeros(pairs, dtype=np.int64), 0, clip)
+        return cls(np.zeros(n_features, dtype=np.int64), np.zeros(pairs, dtype=np.int64), 0, step, clip)
 
     @property
     def n(self) -> int:
@@ -124,6 +143,11 @@ class MomentSketch(Sketch):
         """Number of features."""
         return int(self.sums.size)
 
+    @property
+    def parameter_values(self) -> dict[str, int | float | None]:
+        """What two sketches must share to be added or compared."""
+        return {"n_features": self.n_features, "step": self.step, "clip": self.clip}
+
     def update(self, features: npt.NDArray[Any]) -> Self:
         """Return the sketch with more images.
 
@@ -132,7 +156,7 @@ class MomentSketch(Sketch):
 
         Raises:
             FingerprintError: If the features have the wrong length, hold NaN or infinity, are larger than
-                1,024, or if sums would leave 64 bits.
+                2^26 steps, or if sums would leave 64 bits.
         """
         require_features(features, self.n_features)
         steps = self._steps(features)
@@ -147,10 +171,9 @@ class MomentSketch(Sketch):
 
     def __add__(self, other: Self) -> Self:
         """Return the sketch of both sets of images."""
-        if (self.n_features, self.clip) != (other.n_features, other.clip):
+        if self.parameter_values != other.parameter_values:
             raise SpaceMismatchError(
-                f"moments of {self.n_features} features with clip norm {self.clip} and of "
-                f"{other.n_features} with {other.clip} cannot be added",
+                f"moments with {self.parameter_values} and with {other.parameter_values} cannot be added",
                 remedy="add moments of one space",
             )
         sums = exact_sum(self.sums, other.sums, "feature sums")
@@ -185,7 +208,7 @@ class MomentSketch(Sketch):
                 "moments of features without a clip norm have no bounded sensitivity",
                 remedy="give the space's moments a clip norm",
             )
-        r = self.clip * STEPS * _ROUNDING + math.sqrt(d) / 2
+        r = self.clip / self.step * _ROUNDING + math.sqrt(d) / 2
         l1, l2 = 1 + math.sqrt(d) * r + (d + 1) / 2 * r**2, math.sqrt(1 + r**2 + r**4)
         return Sensitivity(l1=k * l1, l2=k * l2)
 
@@ -196,7 +219,7 @@ class MomentSketch(Sketch):
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
-        """Read ``arrays()`` back; the clip norm comes from the space."""
+        """Read ``arrays()`` back; step and clip norm come from the space."""
         if set(arrays) != {"n_images", "sums", "products"}:
             raise FingerprintError(f"a moment sketch cannot hold the arrays {sorted(arrays)}")
         n = int(require_integers(arrays["n_images"], (1,), "moment counts")[0])
@@ -210,7 +233,7 @@ class MomentSketch(Sketch):
 
     def mean(self) -> Matrix:
         """Return float64 [n_features]: the mean of every feature (0 without images)."""
-        return self.sums / (STEPS * float(max(self.n_images, 1)))
+        return np.asarray(self.sums / max(self.n_images, 1) * self.step)
 
     def covariance(self) -> Matrix:
         """Return float64 [n_features, n_features]: Σ (x − μ)(x − μ)ᵀ / n.
@@ -227,7 +250,7 @@ class MomentSketch(Sketch):
         moved = self.products - centre[row] * self.sums[column] - centre[column] * self.sums[row]
         moved += n * centre[row] * centre[column]
         square = np.empty((self.n_features, self.n_features))
-        square[row, column] = square[column, row] = (moved / n - rest[row] * rest[column]) / STEPS**2
+        square[row, column] = square[column, row] = (moved / n - rest[row] * rest[column]) * self.step**2
         return square
 
     def _steps(self, features: npt.NDArray[Any]) -> Matrix:
@@ -238,12 +261,12 @@ class MomentSketch(Sketch):
                 norms = np.linalg.norm(x, axis=1, keepdims=True)
             x = x * np.minimum(1.0, self.clip / np.maximum(norms, self.clip))
         largest = float(np.abs(x).max(initial=0))
-        if largest > _FAR / STEPS:
+        if largest > _FAR * self.step:
             raise FingerprintError(
-                f"a feature of size {largest:.4g} is beyond {_FAR // STEPS}, what moments can sum exactly",
+                f"a feature of size {largest:.4g} is beyond {_FAR * self.step:.4g}, what moments sum exactly",
                 remedy="give the space's moments a clip norm, or leave them out",
             )
-        return np.rint(x * STEPS)
+        return np.rint(x / self.step)
 
     def _require_possible(self) -> None:
         """Raise unless the products obey Cauchy and Schwarz, as those of all real features do."""

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from federation.errors import FingerprintError, PolicyError, SpaceError, SpaceMismatchError
 from federation.sketches import MomentSketch
-from federation.sketches.moments import STEPS
+from federation.sketches.moments import DEFAULT_STEP
 
 ZERO = MomentSketch.zero(N_FEATURES)
 CLIPPED = MomentSketch.zero(N_FEATURES, clip=2.0)
@@ -23,7 +23,7 @@ def space(**parameters):
 
 def by_python_integers(x):
     """Sums and products of the rounded features in arithmetic of any length."""
-    steps = [[round(float(v) * STEPS) for v in row] for row in x]
+    steps = [[round(float(v) / DEFAULT_STEP) for v in row] for row in x]
     d = N_FEATURES
     sums = [sum(row[i] for row in steps) for i in range(d)]
     products = [sum(row[i] * row[j] for row in steps) for i in range(d) for j in range(i, d)]
@@ -116,7 +116,7 @@ def test_without_a_clip_norm_there_is_no_sensitivity():
 def test_a_sketch_survives_storage_and_gets_its_clip_norm_from_the_space():
     sketch = MomentSketch.for_space(space(clip=2)).update(make_features(1))
     stored = MomentSketch.from_arrays(sketch.arrays())
-    assert stored.clip is None
+    assert (stored.step, stored.clip) == (1.0, None)
     assert stored.bind(space(clip=2)) == sketch
     assert sketch.from_vector(sketch.to_vector()) == sketch
     assert MomentSketch.for_space(space()) == ZERO
@@ -139,9 +139,30 @@ def test_impossible_clip_norms_are_refused(clip):
         MomentSketch.zero(3, clip=clip)
 
 
-@pytest.mark.parametrize("parameters", [{"clip": "2"}, {"clup": 2}])
+@pytest.mark.parametrize("step", [0.0, -1.0, 3.0, np.nan, np.inf, 2.0**-401])
+def test_impossible_steps_are_refused(step):
+    with pytest.raises(SpaceError, match="no power of two"):
+        MomentSketch.zero(3, step=step)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 3e7])
+def test_the_step_follows_the_public_reference_so_that_any_scale_keeps_its_precision(scale):
+    x = make_features(0, 300).astype(np.float64) * scale
+    parameters = MomentSketch.parameters(make_features(1, 300) * scale)
+    sketch = MomentSketch.for_space(space(**parameters)).update(x)
+    np.testing.assert_allclose(sketch.mean(), x.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(np.diag(sketch.covariance()), x.var(axis=0), rtol=1e-5)
+    assert 2**15 <= np.sqrt(np.mean(make_features(1, 300) ** 2)) * scale / parameters["step"] < 2**16
+
+
+def test_a_reference_of_zeros_fixes_no_step():
+    with pytest.raises(SpaceError, match=r"size 0\.0 fix no step"):
+        MomentSketch.parameters(np.zeros((5, 3)))
+
+
+@pytest.mark.parametrize("parameters", [{"clip": "2"}, {"step": "2"}, {"clup": 2}])
 def test_unknown_parameters_of_a_space_are_refused(parameters):
-    with pytest.raises(SpaceError, match="no parameters but a number clip"):
+    with pytest.raises(SpaceError, match="no parameters but the numbers step and clip"):
         MomentSketch.for_space(space(**parameters))
 
 
@@ -171,7 +192,7 @@ def test_sums_that_would_wrap_are_refused_and_the_sketch_stays():
 
 
 def test_moments_with_other_clip_norms_are_not_added():
-    with pytest.raises(SpaceMismatchError, match="clip norm None and of 6 with 2.0"):
+    with pytest.raises(SpaceMismatchError, match=r"None} and with .*2\.0} cannot be added"):
         ZERO + CLIPPED
 
 
