@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from federation import distances
 from federation.config_file import describe, read_config
+from federation.distances.base import CARD
 from federation.sampling import SamplingPlan
 from federation.sketches import kind
 from federation.space import Binning, Library, Preprocessing
@@ -94,6 +95,16 @@ class FederationConfig(_Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two sites are named {twice[0]!r}; give every site its own name")
+        return self
+
+    @model_validator(mode="after")
+    def _sketches_serve_the_distance(self) -> "FederationConfig":
+        distance = distances.get(self.consortium.distance)
+        if distance.needs not in (*self.space.sketches, CARD):
+            raise ValueError(
+                f"distance {distance.name!r} needs {distance.needs!r} among the sketches of [space], which "
+                f"names {', '.join(self.space.sketches)}"
+            )
         return self
 
     @classmethod

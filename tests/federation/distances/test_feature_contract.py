@@ -7,7 +7,6 @@ import pytest
 from factories import make_fingerprint, make_identity, make_space
 
 from federation import distances
-from federation.distances.mean_features import FLOOR
 from federation.errors import FingerprintError, SpaceMismatchError
 from federation.sketches import HistogramSketch, MeanEmbeddingSketch, MomentSketch
 from federation.sketches.random_features import RandomFeatures
@@ -177,7 +176,3 @@ def test_sums_that_noise_made_impossible_give_finite_values(name):
         noisy.append(task.from_vector(vector + np.rint(noise).astype(np.int64)))
     found = matrix(name, noisy, noisy)
     assert np.isfinite(found).all()
-
-
-def test_floors_are_below_what_features_reach():
-    assert FLOOR < 1 / (2**16 * 1e5)
