@@ -1,4 +1,4 @@
-"""Streaming histogram updates against a per-feature ``torch.histc`` loop, in one run.
+"""Streaming histogram updates against a per-feature ``torch.histc`` loop; every sketch against the network.
 
 ``python -m benchmarks.sketching [--json]``
 """
@@ -11,12 +11,18 @@ import numpy as np
 import torch
 
 from benchmarks.timing import seconds_of
-from federation.sketches import HistogramSketch
+from federation.sketches import HistogramSketch, MeanEmbeddingSketch, MomentSketch, Sketch
+from federation.sketches.mean_embedding import DEFAULT_KERNEL, DEFAULT_N_RANDOM
+from federation.sketches.random_features import RandomFeatures
 from federation.space import edges_from_reference
 from site_agent.extractors import load_extractor, packaged_efficientnet_lite0
 
 N_FEATURES, N_BINS, REPEATS = 1280, 100, 30
 BATCHES = (8, 64)
+_OTHERS = (
+    MeanEmbeddingSketch.zero(RandomFeatures(N_FEATURES, DEFAULT_KERNEL, 1000.0, DEFAULT_N_RANDOM)),
+    MomentSketch.zero(N_FEATURES),
+)
 
 
 def main() -> None:
@@ -25,8 +31,9 @@ def main() -> None:
     arguments = parser.parse_args()
     forward_s = _forward_per_image()
     results = [_measure(batch, forward_s) for batch in BATCHES]
+    others = [_share(sketch, forward_s) for sketch in _OTHERS]
     if arguments.json:
-        print(json.dumps({"results": results}, indent=1))
+        print(json.dumps({"results": results, "others": others}, indent=1))
         return
     print(f"{N_FEATURES} features × {N_BINS} bins, streaming")
     for row in results:
@@ -34,6 +41,15 @@ def main() -> None:
             f"batch of {row['batch']}: {row['loop_ratio']:.0f} × a torch.histc loop; "
             f"{row['share_of_forward']:.2%} of the network's time"
         )
+    for row in others:
+        print(f"{row['sketch']}, batch of {BATCHES[-1]}: {row['share_of_forward']:.2%} of the network's time")
+
+
+def _share(sketch: Sketch, forward_s: float) -> dict[str, object]:
+    features = np.random.default_rng(0).gamma(0.5, 1, (BATCHES[-1], N_FEATURES)).astype(np.float32)
+    sketch = sketch.update(features)
+    update_s = statistics.median(seconds_of(lambda: sketch.update(features)) for _ in range(REPEATS))
+    return {"sketch": sketch.kind, "share_of_forward": update_s / (BATCHES[-1] * forward_s)}
 
 
 def _measure(batch: int, forward_s: float) -> dict[str, float]:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from federation import distances
 from federation.config_file import describe, read_config
+from federation.distances.base import CARD
 from federation.names import task_key
 from federation.sampling_config import SamplingConfig
 from federation.sketches import kind
@@ -97,6 +98,16 @@ class FederationConfig(_Strict):
         unknown = sorted(named - known)
         if unknown:
             raise ValueError(f"shared_images names {unknown[0]!r}, which is no site/task of this file")
+        return self
+
+    @model_validator(mode="after")
+    def _sketches_serve_the_distance(self) -> "FederationConfig":
+        distance = distances.get(self.consortium.distance)
+        if distance.needs not in (*self.space.sketches, CARD):
+            raise ValueError(
+                f"distance {distance.name!r} needs {distance.needs!r} among the sketches of [space], which "
+                f"names {', '.join(self.space.sketches)}"
+            )
         return self
 
     @classmethod

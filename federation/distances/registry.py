@@ -2,6 +2,9 @@
 
 from federation.distances.base import CARD, Distance
 from federation.distances.divergence import BKLD_LARGE, BKLD_LARGE_SOURCE, BKLD_SMALL, JS, KLD_CLIPPED
+from federation.distances.gaussian import FID
+from federation.distances.kernel import MMD, MMD_UNBIASED
+from federation.distances.mean_features import KLD_MEAN_SOURCE, KLD_MEAN_TARGET
 from federation.distances.semantic import EXPERT, SEMANTIC
 from federation.distances.squared import L2
 from federation.distances.transport import CRAMER, EMD
@@ -19,6 +22,11 @@ _ENTRIES: tuple[Distance, ...] = (
     L2,
     SEMANTIC,
     EXPERT,
+    MMD,
+    MMD_UNBIASED,
+    FID,
+    KLD_MEAN_SOURCE,
+    KLD_MEAN_TARGET,
 )
 _BY_NAME = {distance.name: distance for distance in _ENTRIES}
 

@@ -90,10 +90,25 @@ def stack_pair(
         SpaceMismatchError: If shapes, edges or space ids differ.
     """
     pair = _stack(sources, "source"), _stack(targets, "target")
-    _require_one_space_id([*sources, *targets])
+    require_one_space_id([*sources, *targets])
     for first, second in pairwise(_everyone(*pair)):
         _require_same_bins(first, second)
     return pair
+
+
+def require_one_space_id(items: Sequence[Comparable]) -> None:
+    """Raise unless all fingerprints among some comparable things are of one space.
+
+    Raises:
+        SpaceMismatchError: If they are not.
+    """
+    known = {item.space_id: item.key for item in items if isinstance(item, Fingerprint)}
+    if len(known) > 1:
+        (one, a), (other, b) = list(known.items())[:2]
+        raise SpaceMismatchError(
+            f"{a} lives in space {one[:12]} and {b} in space {other[:12]}",
+            remedy="compare fingerprints of one space",
+        )
 
 
 def slices(total: int, size: int) -> Iterator[slice]:
@@ -116,16 +131,6 @@ def _histogram(item: Comparable, label: str) -> HistogramSketch:
             f"{label} is a {type(sketch).__name__}, expected a HistogramSketch or a fingerprint with one"
         )
     return sketch
-
-
-def _require_one_space_id(items: Sequence[Comparable]) -> None:
-    known = {item.space_id: item.key for item in items if isinstance(item, Fingerprint)}
-    if len(known) > 1:
-        (one, a), (other, b) = list(known.items())[:2]
-        raise SpaceMismatchError(
-            f"{a} lives in space {one[:12]} and {b} in space {other[:12]}",
-            remedy="compare fingerprints of one space",
-        )
 
 
 def _everyone(*stacks: HistogramStack) -> Iterator[tuple[str, HistogramSketch]]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from federation.errors import SpaceMismatchError
+from federation.errors import FingerprintError, PolicyError, SpaceMismatchError
 from federation.space import Parameters, Space
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -113,3 +113,63 @@ class Sketch(ABC):
         Raises:
             FingerprintError: If anything is missing, unknown or impossible.
         """
+
+
+def require_features(features: npt.NDArray[Any], n_features: int) -> None:
+    """Raise unless these are finite features of the expected length.
+
+    Args:
+        features: float [n_images, n_features].
+        n_features: The expected length.
+
+    Raises:
+        FingerprintError: Otherwise.
+    """
+    if features.ndim != 2 or features.shape[1] != n_features:
+        raise FingerprintError(
+            f"features have shape {list(features.shape)}, expected [images, {n_features}]",
+            remedy="use the extractor of the sketch's space",
+        )
+    if not np.isfinite(features).all():
+        raise FingerprintError(
+            "features hold NaN or infinity", remedy="check the extractor's weights and arithmetic"
+        )
+
+
+def require_integers(array: npt.NDArray[Any], shape: tuple[int, ...], what: str) -> IntVector:
+    """Return an array as int64, checked to hold integers in the expected shape.
+
+    Raises:
+        FingerprintError: If it does not.
+    """
+    array = np.asarray(array)
+    if array.shape != shape or not np.issubdtype(array.dtype, np.integer):
+        raise FingerprintError(
+            f"{what} are {array.dtype} of shape {list(array.shape)}, expected integers {list(shape)}"
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def exact_sum(ours: IntVector, theirs: IntVector, what: str) -> IntVector:
+    """Return the sum of two int64 arrays.
+
+    Raises:
+        FingerprintError: If a number would leave 64 bits.
+    """
+    total = ours + theirs
+    if (((ours ^ total) & (theirs ^ total)) < 0).any():
+        raise FingerprintError(f"{what} would overflow 64 bits", remedy="sketch fewer images")
+    return total
+
+
+def require_cap(images_per_patient: int) -> int:
+    """Return the cap of images per patient, checked to bound something.
+
+    Raises:
+        PolicyError: If it is less than one.
+    """
+    if images_per_patient < 1:
+        raise PolicyError(
+            f"{images_per_patient} images per patient bound nothing", remedy="give a cap of at least 1"
+        )
+    return images_per_patient

@@ -8,7 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.errors import FingerprintError, PolicyError, SpaceMismatchError
-from federation.sketches.base import Arrays, IntVector, Sensitivity, Sketch
+from federation.sketches.base import (
+    Arrays,
+    IntVector,
+    Sensitivity,
+    Sketch,
+    require_cap,
+    require_features,
+    require_integers,
+)
 from federation.sketches.binning import Binner
 from federation.space import Edges, Space
 
@@ -109,15 +117,7 @@ class HistogramSketch(Sketch):
             FingerprintError: If the features have the wrong length or hold NaN or infinity.
             SpaceMismatchError: If the sketch has no edges.
         """
-        if features.ndim != 2 or features.shape[1] != self.n_features:
-            raise FingerprintError(
-                f"features have shape {list(features.shape)}, expected [images, {self.n_features}]",
-                remedy="use the extractor of the sketch's space",
-            )
-        if not np.isfinite(features).all():
-            raise FingerprintError(
-                "features hold NaN or infinity", remedy="check the extractor's weights and arithmetic"
-            )
+        require_features(features, self.n_features)
         sums = self.feature_sums
         if sums is not None:
             sums = _safe_sum(sums, _fixed_sums(features))
@@ -167,15 +167,11 @@ class HistogramSketch(Sketch):
             PolicyError: If that is less than one, or if the sketch carries exact feature sums, which have
                 no bound.
         """
-        if images_per_patient < 1:
-            raise PolicyError(
-                f"{images_per_patient} images per patient bound nothing", remedy="give a cap of at least 1"
-            )
+        k = require_cap(images_per_patient)
         if self.feature_sums is not None:
             raise PolicyError(
                 "exact feature means have no bounded sensitivity", remedy="derive means from the bins"
             )
-        k = images_per_patient
         return Sensitivity(l1=float(self.n_features * k), l2=float(np.sqrt(self.n_features) * k))
 
     def arrays(self) -> Arrays:
@@ -249,12 +245,7 @@ def _checked_counts(counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def _checked_sums(sums: npt.NDArray[Any], n_features: int) -> npt.NDArray[np.int64]:
-    sums = np.asarray(sums)
-    if sums.shape != (n_features,) or not np.issubdtype(sums.dtype, np.integer):
-        raise FingerprintError(
-            f"feature sums are {sums.dtype} of shape {list(sums.shape)}, expected integers [{n_features}]"
-        )
-    return sums.astype(np.int64, copy=False)
+    return require_integers(sums, (n_features,), "feature sums")
 
 
 def _fixed_sums(features: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

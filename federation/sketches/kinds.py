@@ -8,9 +8,13 @@ import numpy.typing as npt
 from federation.errors import FingerprintError, SpaceError
 from federation.sketches.base import Sketch
 from federation.sketches.histogram import HistogramSketch
+from federation.sketches.mean_embedding import MeanEmbeddingSketch
+from federation.sketches.moments import MomentSketch
 from federation.space import Space
 
-KINDS: dict[str, type[Sketch]] = {HistogramSketch.kind: HistogramSketch}
+KINDS: dict[str, type[Sketch]] = {
+    sketch.kind: sketch for sketch in (HistogramSketch, MeanEmbeddingSketch, MomentSketch)
+}
 
 
 def kind(name: str) -> type[Sketch]:

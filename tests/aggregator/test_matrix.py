@@ -36,7 +36,7 @@ def consortium(tmp_path, space, n=5):
     ]
 
 
-@pytest.mark.parametrize("name", distances.names())
+@pytest.mark.parametrize("name", distances.available(make_space()))
 def test_growing_one_by_one_gives_the_matrix_computed_at_once(catalogue, space, tmp_path, name):
     prints = consortium(tmp_path, space)
     for fingerprint in prints:

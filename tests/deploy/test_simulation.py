@@ -10,12 +10,14 @@ from PIL import Image
 from rich.console import Console
 from small_federation import SITES, write_digits, write_small_federation
 
+from aggregator import matrix
 from aggregator.server_app import app as server_app
 from aggregator.store import Catalogue
 from deploy.federation_file import FederationConfig
 from deploy.inprocess import Node, run_in_process
 from deploy.progress_display import ProgressDisplay
 from deploy.simulation import prepare, simulate
+from federation import distances
 from federation.errors import ConfigError, ExtractorError, FedprintError
 from federation.fingerprint import Fingerprint
 from federation.sampling import SamplingPlan
@@ -269,3 +271,30 @@ def test_a_full_disk_while_storing_is_one_error_and_the_old_catalogue_stays_read
         run(again)
     monkeypatch.undo()
     assert tasks(again.parent / "run" / "catalogue.sqlite") == before
+
+
+def test_a_distance_that_needs_another_sketch_is_refused_before_anything_runs(tmp_path):
+    path = write_small_federation(tmp_path)
+    path.write_text(path.read_text().replace('distance = "js"', 'distance = "fid"'))
+    with pytest.raises(ConfigError, match="'fid' needs 'moments' among the sketches"):
+        FederationConfig.read(path)
+
+
+def test_a_space_with_more_sketches_is_compared_by_more_distances(tmp_path):
+    path = write_small_federation(tmp_path)
+    sketches = 'bins = 20\nsketches = ["histogram", "mean-embedding", "moments"]'
+    path.write_text(path.read_text().replace("bins = 20", sketches))
+    done = run(path)
+    assert done.problems == ()
+    catalogue = Catalogue(done.catalogue)
+    space = catalogue.latest_space()
+    assert space.sketches["mean-embedding"]["bandwidth"] > 0
+    (first, second) = (entry.fingerprint.bind(space) for entry in catalogue.entries(space))
+    assert {sketch.n for sketch in first.sketches.values()} == {60}
+    for name in ("mmd", "kld-mean-target"):
+        stored = matrix.read(catalogue, space, name)
+        np.testing.assert_allclose(
+            stored.values, distances.get(name).matrix([first, second], [first, second]), atol=1e-10
+        )
+        assert stored.values[0, 1] > 0
+    assert distances.get("fid").matrix([first], [second])[0, 0] > 0
