@@ -33,6 +33,7 @@ class Distance(ABC):
         non_negative: Whether D ≥ 0.
         noise: What it does when sketches carry noise.
         direction: What rows and columns of the matrix mean.
+        on_demand: Whether it is computed only when asked for by name, being too slow for every catalogue.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Distance(ABC):
     non_negative: bool
     noise: str
     direction: str = "source→target"
+    on_demand: bool = False
 
     @abstractmethod
     def matrix(self, sources: Sequence[Comparable], targets: Sequence[Comparable]) -> Matrix:

@@ -2,6 +2,8 @@
 
 from federation.distances.base import CARD, Distance
 from federation.distances.divergence import BKLD_LARGE, BKLD_LARGE_SOURCE, BKLD_SMALL, JS, KLD_CLIPPED
+from federation.distances.overlap import COSINE, L1
+from federation.distances.sinkhorn import SINKHORN
 from federation.distances.squared import L2
 from federation.distances.transport import CRAMER, EMD
 from federation.errors import UnknownNameError
@@ -16,6 +18,9 @@ _ENTRIES: tuple[Distance, ...] = (
     EMD,
     CRAMER,
     L2,
+    L1,
+    COSINE,
+    SINKHORN,
 )
 _BY_NAME = {distance.name: distance for distance in _ENTRIES}
 
