@@ -70,8 +70,8 @@ def recommend(
 ) -> None:
     """Recommend the sources to try first for a target."""
     store = _open(catalogue)
-    matrices = matrix.read_all(store, store.latest_space())
     name = distance or _default_distance(store)
+    matrices = matrix.read_all(store, store.latest_space(), name)
     if name not in matrices:
         raise UnknownNameError(
             f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(matrices)

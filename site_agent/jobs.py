@@ -147,9 +147,8 @@ def _rank(
     target: Fingerprint, catalogue: list[Fingerprint], space: Space, distance: str
 ) -> list[Recommendation]:
     sources = [fingerprint for fingerprint in catalogue if fingerprint.key != target.key]
-    values = {
-        name: distances.get(name).matrix(sources, [target])[:, 0] for name in distances.available(space)
-    }
+    names = distances.available(space, distance)
+    values = {name: distances.get(name).matrix(sources, [target])[:, 0] for name in names}
     cards = {known.key: known.card for known in (*sources, target)}
     return rank_sources(Candidates(target.key, [s.key for s in sources], values, cards), distance)
 

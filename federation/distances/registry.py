@@ -30,10 +30,19 @@ def names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
-def available(space: Space) -> tuple[str, ...]:
-    """Return the names of the distances that fingerprints of a space can be compared by."""
+def available(space: Space, asked: str = "") -> tuple[str, ...]:
+    """Return the names of the distances that fingerprints of a space are compared by.
+
+    Args:
+        space: The space.
+        asked: Name of a distance that is wanted even if it is declared ``on_demand``.
+    """
     provided = {*space.sketches, CARD}
-    return tuple(name for name, distance in _BY_NAME.items() if distance.needs in provided)
+    return tuple(
+        name
+        for name, distance in _BY_NAME.items()
+        if distance.needs in provided and (name == asked or not distance.on_demand)
+    )
 
 
 def get(name: str) -> Distance:

@@ -9,8 +9,8 @@ from federation.distances.histogram import HistogramDistance
 from federation.distances.stack import HistogramStack, slices
 from federation.distances.threads import for_each
 
-FEATURES = 64  # features whose frequencies are held at a time
-PROBLEMS = 2**12  # transport problems that a thread solves at once: 1 MiB per array
+FEATURES = 32  # features whose frequencies are held at a time
+PRODUCT = 2**18  # multiplications below which a matrix product stays on its own core
 _EVERY = 10  # iterations between two looks at the marginals
 _MAX_ITERATIONS = 20_000
 
@@ -19,21 +19,24 @@ _MAX_ITERATIONS = 20_000
 class Sinkhorn(HistogramDistance):
     """Debiased Sinkhorn divergence of each feature's histograms (Feydy et al. 2019), mean over features.
 
-    S(s, t) = W_ε(h_s, h_t) − ½ W_ε(h_s, h_s) − ½ W_ε(h_t, h_t) with the entropic cost W_ε(a, b) = min_P Σ P|i − j|
-    + ε KL(P ‖ a⊗b), i and j in bins. As ε → 0 it becomes the earth mover's distance; the kernel exp(−|i−j|/ε) is
-    positive definite, so S ≥ 0 and S = 0 for equal histograms alone.
+    S(s, t) = W_ε(h_s, h_t) − ½ W_ε(h_s, h_s) − ½ W_ε(h_t, h_t) with the entropic cost
+    W_ε(a, b) = min_P Σ P|i − j| + ε KL(P ‖ a⊗b), i and j in bins. As ε → 0 it becomes the earth mover's
+    distance; the kernel exp(−|i−j|/ε) is positive definite, so S ≥ 0, and S = 0 for equal histograms alone.
 
-    Bins are first merged to the largest number of at most ``max_bins`` that is an exact union of those at hand
-    (100 and 1,000 to 25), because iterations grow with the square of bins per ε. ε is one merged bin; values are in
-    bins of the space. Iterations end per feature and pair once the marginal is off by at most ``tolerance``
-    (a share of all images); the value, a maximum of the dual, is then off by its square.
+    Bins are first merged to the largest number of at most ``max_bins`` that is an exact union of those at
+    hand (100 and 1,000 to 25), because every iteration costs the square of it; a prime number stays and is
+    slow. ε is a share of the range, so that no kernel value underflows. Iterations end per feature and pair
+    once the marginal is off by at most ``tolerance`` (a share of all images) or after 20,000; the value is then
+    off by about the square of that. Values are in bins of the space.
 
     Args:
         max_bins: Most bins that histograms are compared over.
+        blur: ε as a share of the number of bins.
         tolerance: Largest sum of absolute errors of the marginal.
     """
 
     max_bins: int
+    blur: float
     tolerance: float
 
     def _fill(self, values: Matrix, sources: HistogramStack, targets: HistogramStack) -> None:
@@ -76,15 +79,17 @@ class Sinkhorn(HistogramDistance):
     def _costs(self, a: Matrix, b: Matrix) -> Matrix:
         """Return float64 [pairs]: Σ_f W_ε of float64 [pairs, f, n_bins]."""
         n_bins = a.shape[-1]
-        flat = entropic_costs(a.reshape(-1, n_bins), b.reshape(-1, n_bins), 1.0, self.tolerance)
+        flat = entropic_costs(
+            a.reshape(-1, n_bins), b.reshape(-1, n_bins), self.blur * n_bins, self.tolerance
+        )
         return np.asarray(flat.reshape(a.shape[:2]).sum(axis=1))
 
 
 def entropic_costs(a: Matrix, b: Matrix, eps: float, tolerance: float) -> Matrix:
     """Return W_ε of many pairs of histograms at once by Sinkhorn's iteration (Cuturi 2013).
 
-    One iteration of all pairs is two matrix products with one kernel. A pair leaves as soon as it has converged,
-    so its value does not depend on the pairs around it.
+    One iteration of all pairs is two matrix products with one kernel. A pair leaves as soon as it has
+    converged, so its value does not depend on the pairs around it.
 
     Args:
         a: float64 [pairs, n_bins], non-negative, rows summing to one.
@@ -128,12 +133,12 @@ def _shares(h: Matrix) -> Matrix:
 
 
 def _largest_divisor(n_bins: int, limit: int) -> int:
-    """Return the largest number of bins up to ``limit`` that ``n_bins`` merge to; all of them if there is none."""
+    """Return the largest number of bins up to ``limit`` that ``n_bins`` merge to, or all of them."""
     return next((k for k in range(min(limit, n_bins), 1, -1) if n_bins % k == 0), n_bins)
 
 
 def _tasks_per_problem(shares: Matrix) -> int:
-    return max(1, PROBLEMS // int(shares.shape[1]))
+    return max(1, PRODUCT // (int(shares.shape[1]) * int(shares.shape[2]) ** 2))
 
 
 def _tiles(left: Matrix, right: Matrix, *, upper: bool) -> list[tuple[int, slice]]:
@@ -148,8 +153,8 @@ def _tiles(left: Matrix, right: Matrix, *, upper: bool) -> list[tuple[int, slice
 SINKHORN = Sinkhorn(
     name="sinkhorn",
     formula=(
-        "W_ε(h_s, h_t) − ½ W_ε(h_s, h_s) − ½ W_ε(h_t, h_t), cost |i − j|, bins merged to at most 32, ε one merged "
-        "bin; in bins, mean over features; computed on demand"
+        "W_ε(h_s, h_t) − ½ W_ε(h_s, h_s) − ½ W_ε(h_t, h_t), cost |i − j|, bins merged to at "
+        "most 32, ε = 8 % of the range; in bins, mean over features; on demand"
     ),
     origin="Feydy et al., AISTATS 2019, per feature",
     symmetric=True,
@@ -159,5 +164,6 @@ SINKHORN = Sinkhorn(
     on_demand=True,
     noise="biased upwards, less than emd: ε and merged bins smooth the cells; negative cells count as empty",
     max_bins=32,
-    tolerance=1e-9,
+    blur=0.08,
+    tolerance=1e-8,
 )
