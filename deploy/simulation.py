@@ -143,6 +143,7 @@ def _build_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> No
         space.weights_sha256,
         space.image_size,
         space.preprocessing,
+        space.layers,
     )
     extractor = load_extractor(spec, acceleration=space.acceleration)
     recipe = SpaceRecipe(space.extractor, space.bins, space.binning, space.reference_images, space.sketches)

@@ -167,6 +167,7 @@ def _extractor(config: SiteConfig, space: Space) -> Extractor:
         config.weights.sha256,
         identity.transform.image_size,
         identity.transform.preprocessing,
+        identity.layers,
     )
     with _loading:
         extractor = _load(spec, config.acceleration)

@@ -26,8 +26,8 @@ class Sinkhorn(HistogramDistance):
     Bins are first merged to the largest number of at most ``max_bins`` that is an exact union of those at
     hand (100 and 1,000 to 25), because every iteration costs the square of it; a prime number stays and is
     slow. ε is a share of the range, so that no kernel value underflows. Iterations end per feature and pair
-    once the marginal is off by at most ``tolerance`` (a share of all images) or after 20,000; the value is then
-    off by about the square of that. Values are in bins of the space.
+    once the marginal is off by at most ``tolerance`` (a share of all images) or after 20,000; the value is
+    then off by about the square of that. Values are in bins of the space.
 
     Args:
         max_bins: Most bins that histograms are compared over.
