@@ -18,6 +18,7 @@ from rich.markup import escape
 from aggregator.cli import app as hub_app
 from aggregator.tables import wide_console
 from deploy import SITE_THREAD
+from deploy.research.cli import app as research_app
 from federation import __version__
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
@@ -41,6 +42,7 @@ app = typer.Typer(
 init_app = typer.Typer(no_args_is_help=True, help="Write commented example configurations.")
 app.add_typer(hub_app, name="hub")
 app.add_typer(init_app, name="init")
+app.add_typer(research_app, name="research")
 
 
 @app.callback(invoke_without_command=True)
