@@ -55,6 +55,8 @@ def _retrieval(edges: np.ndarray, features: dict[str, np.ndarray]) -> dict[str, 
     sketches = [HistogramSketch.from_features(half, edges) for half in halves]
     found = {}
     for name in distances.names():
+        if distances.get(name).needs != "histogram":
+            continue
         values = distances.get(name).matrix(sketches, sketches)
         np.fill_diagonal(values, np.inf)
         found[name] = int((values.argmin(axis=0) == np.arange(len(halves)) ^ 1).sum())

@@ -1,16 +1,20 @@
 """Entropic optimal transport between the histograms of each feature."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from federation.distances.base import Matrix
 from federation.distances.histogram import HistogramDistance
 from federation.distances.stack import HistogramStack, slices
-from federation.distances.threads import for_each
+from federation.distances.threads import WORKERS, for_each
 
-FEATURES = 32  # features whose frequencies are held at a time
+PROBLEMS = 2**15  # pairs of histograms that are compared at a time: 6 MiB per array
 PRODUCT = 2**18  # multiplications below which a matrix product stays on its own core
+Indices: TypeAlias = npt.NDArray[np.int64]
+
 _EVERY = 10  # iterations between two looks at the marginals
 _MAX_ITERATIONS = 20_000
 
@@ -44,45 +48,40 @@ class Sinkhorn(HistogramDistance):
         bins_per_merged = sources.n_bins // merged
         mirrored = sources.is_same_as(targets)
         ours, theirs = sources.coarsened_to(merged), targets.coarsened_to(merged)
-        for features in slices(sources.n_features, FEATURES):
+        pairs = np.array(
+            np.triu_indices(len(ours), 1) if mirrored else np.indices(values.shape).reshape(2, -1)
+        )
+        totals = np.zeros(len(pairs[0]))
+        for features in slices(sources.n_features, max(1, PROBLEMS // max(1, len(totals)))):
             left = _shares(ours.frequencies(slice(0, len(ours)), features))
             right = left if mirrored else _shares(theirs.frequencies(slice(0, len(theirs)), features))
-            self._add(values, left, right, mirrored=mirrored)
-        values *= bins_per_merged / sources.n_features
+            totals += self._divergences(left, right, pairs)
+        values[pairs[0], pairs[1]] = totals * bins_per_merged / sources.n_features
         if mirrored:
-            lower = np.tril_indices(len(values), -1)
-            values[lower] = values.T[lower]
+            values += values.T
 
-    def _add(self, values: Matrix, left: Matrix, right: Matrix, *, mirrored: bool) -> None:
-        """Add Σ_f S of float64 [sources, f, b] and [targets, f, b] to ``values``."""
-        own_left = self._own_costs(left)
-        own_right = own_left if mirrored else self._own_costs(right)
+    def _divergences(self, left: Matrix, right: Matrix, pairs: Indices) -> Matrix:
+        """Return float64 [pairs]: Σ_f S of tasks float64 [sources, f, b] and [targets, f, b]."""
+        i, j = pairs
+        own_left = self._costs(left, left)
+        own_right = own_left if left is right else self._costs(right, right)
+        return np.asarray(self._costs(left, right, i, j) - (own_left[i] + own_right[j]) / 2)
 
-        def compare(tile: tuple[int, slice]) -> None:
-            row, columns = tile
-            b = right[columns]
-            costs = self._costs(np.broadcast_to(left[row], b.shape), b)
-            values[row, columns] += costs - (own_left[row] + own_right[columns]) / 2
+    def _costs(
+        self, left: Matrix, right: Matrix, i: Indices | None = None, j: Indices | None = None
+    ) -> Matrix:
+        """Return float64 [pairs]: Σ_f W_ε of the pairs (i, j), by default of each with its like."""
+        n_features, n_bins = left.shape[1:]
+        i = np.arange(len(left)) if i is None else i
+        j = i if j is None else j
+        found, eps = np.empty(len(i)), self.blur * n_bins
 
-        for_each(_tiles(left, right, upper=mirrored), compare)
+        def solve(part: slice) -> None:
+            a, b = (side[rows[part]].reshape(-1, n_bins) for side, rows in ((left, i), (right, j)))
+            found[part] = entropic_costs(a, b, eps, self.tolerance).reshape(-1, n_features).sum(axis=1)
 
-    def _own_costs(self, shares: Matrix) -> Matrix:
-        """Return float64 [tasks]: Σ_f W_ε(h, h)."""
-        found = np.empty(len(shares))
-
-        def compare(part: slice) -> None:
-            found[part] = self._costs(shares[part], shares[part])
-
-        for_each(list(slices(len(shares), _tasks_per_problem(shares))), compare)
+        for_each(list(slices(len(found), max(1, PROBLEMS // (WORKERS * n_features)))), solve)
         return found
-
-    def _costs(self, a: Matrix, b: Matrix) -> Matrix:
-        """Return float64 [pairs]: Σ_f W_ε of float64 [pairs, f, n_bins]."""
-        n_bins = a.shape[-1]
-        flat = entropic_costs(
-            a.reshape(-1, n_bins), b.reshape(-1, n_bins), self.blur * n_bins, self.tolerance
-        )
-        return np.asarray(flat.reshape(a.shape[:2]).sum(axis=1))
 
 
 def entropic_costs(a: Matrix, b: Matrix, eps: float, tolerance: float) -> Matrix:
@@ -105,11 +104,11 @@ def entropic_costs(a: Matrix, b: Matrix, eps: float, tolerance: float) -> Matrix
     costs, open_pairs = np.empty(len(a)), np.arange(len(a))
     v = np.ones_like(b)
     for iteration in range(1, _MAX_ITERATIONS + 1):
-        u = a / (v @ kernel)
-        v = b / (u @ kernel)
+        u = a / _product(v, kernel)
+        v = b / _product(u, kernel)
         if iteration % _EVERY:
             continue
-        error = np.abs(u * (v @ kernel) - a).sum(axis=1)
+        error = np.abs(u * _product(v, kernel) - a).sum(axis=1)
         done = (error <= tolerance) | (iteration == _MAX_ITERATIONS)
         costs[open_pairs[done]] = eps * (_dual(a[done], u[done]) + _dual(b[done], v[done]))
         if done.all():
@@ -137,17 +136,12 @@ def _largest_divisor(n_bins: int, limit: int) -> int:
     return next((k for k in range(min(limit, n_bins), 1, -1) if n_bins % k == 0), n_bins)
 
 
-def _tasks_per_problem(shares: Matrix) -> int:
-    return max(1, PRODUCT // (int(shares.shape[1]) * int(shares.shape[2]) ** 2))
-
-
-def _tiles(left: Matrix, right: Matrix, *, upper: bool) -> list[tuple[int, slice]]:
-    return [
-        (row, slice(max(columns.start, row), columns.stop) if upper else columns)
-        for row in range(len(left))
-        for columns in slices(len(right), _tasks_per_problem(right))
-        if not upper or columns.stop > row
-    ]
+def _product(x: Matrix, kernel: Matrix) -> Matrix:
+    """Return ``x @ kernel`` in pieces that stay on the core of the calling thread."""
+    found = np.empty_like(x)
+    for rows in slices(len(x), max(1, PRODUCT // kernel.size)):
+        np.matmul(x[rows], kernel, out=found[rows])
+    return found
 
 
 SINKHORN = Sinkhorn(

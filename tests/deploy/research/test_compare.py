@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from aggregator.validation.labelled_matrix import read_labelled_matrix
 from small_federation import write_small_federation
 from typer.testing import CliRunner
 
+from aggregator.validation.labelled_matrix import read_labelled_matrix
 from deploy.cli import app
 from deploy.research import features as features_module
 from federation import distances
