@@ -255,3 +255,15 @@ def test_a_full_disk_while_storing_is_one_error_and_the_old_catalogue_stays_read
         run(again)
     monkeypatch.undo()
     assert tasks(again.parent / "run" / "catalogue.sqlite") == before
+
+
+def test_layers_of_the_federation_file_become_the_features_everywhere(tmp_path):
+    path = write_small_federation(tmp_path)
+    text = path.read_text().replace("image_size = 32", 'image_size = 32\nlayers = ["blocks.0", "features"]')
+    path.write_text(text.replace('distance = "js"', 'distance = "sinkhorn"'))
+    done = run(path)
+    space = Catalogue(done.catalogue).latest_space()
+    assert (space.extractor.layers, space.n_features) == (("blocks.0", "features"), 16 + 1280)
+    assert (tasks(done.catalogue), done.problems) == (["anna/digits", "bern/digits"], ())
+    ranking = json.loads((site_folder(tmp_path, "cork") / "rankings" / "digits.json").read_bytes())
+    assert ranking[0]["source"] == "anna/digits"
