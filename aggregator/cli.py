@@ -81,8 +81,8 @@ def recommend(
 ) -> None:
     """Recommend the sources to try first for a target: expected gain, chance of harm, reasons."""
     store = open_catalogue(catalogue)
-    matrices = matrix.read_all(store, store.latest_space())
     name = distance or default_distance(store)
+    matrices = matrix.read_all(store, store.latest_space(), name)
     if name not in matrices:
         raise UnknownNameError(
             f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(matrices)

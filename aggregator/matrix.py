@@ -50,7 +50,7 @@ class SimilarityMatrix:
 
 
 def grow(catalogue: Catalogue, space: Space) -> None:
-    """Compute and store the distances that are missing, for every distance of the space."""
+    """Compute and store the distances that are missing, for every distance not left for demand."""
     entries = catalogue.entries(space)
     for name in distances.available(space):
         _fill(catalogue, space, entries, name)
@@ -65,10 +65,16 @@ def read(catalogue: Catalogue, space: Space, distance: str) -> SimilarityMatrix:
     return _assemble(catalogue, space, catalogue.entries(space), distance)
 
 
-def read_all(catalogue: Catalogue, space: Space) -> dict[str, SimilarityMatrix]:
-    """Return the matrices of every distance of the space, reading the fingerprints once."""
+def read_all(catalogue: Catalogue, space: Space, asked: str = "") -> dict[str, SimilarityMatrix]:
+    """Return the matrices of every distance of the space, reading the fingerprints once.
+
+    Args:
+        catalogue: Where fingerprints and distances are kept.
+        space: The space.
+        asked: Name of a distance that is wanted even if it is computed on demand only.
+    """
     entries = catalogue.entries(space)
-    return {name: _assemble(catalogue, space, entries, name) for name in distances.available(space)}
+    return {name: _assemble(catalogue, space, entries, name) for name in distances.available(space, asked)}
 
 
 def _assemble(

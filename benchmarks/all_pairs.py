@@ -28,12 +28,17 @@ def main() -> None:
     arguments = parser.parse_args()
     tasks = _tasks(arguments.tasks)
     memory = _memory(tasks)
-    on_histograms = [name for name in distances.names() if distances.get(name).needs == HistogramSketch.kind]
-    results = [_measure(name, tasks) for name in on_histograms]
+    results = [_measure(name, tasks) for name in distances.names() if _standing(name)]
     if arguments.json:
         print(json.dumps({"memory": memory, "results": results}, indent=1))
     else:
         _show(memory, results)
+
+
+def _standing(name: str) -> bool:
+    """Whether every catalogue computes it; those left for demand are for a few tasks."""
+    distance = distances.get(name)
+    return distance.needs == "histogram" and not distance.on_demand
 
 
 def _show(memory: dict[str, float], results: list[dict[str, Any]]) -> None:
@@ -142,6 +147,8 @@ _PER_FEATURE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "emd": lambda s, t: np.abs(np.cumsum(s - t, axis=1)).sum(axis=1),
     "cramer": lambda s, t: (np.cumsum(s - t, axis=1) ** 2).sum(axis=1),
     "l2": lambda s, t: ((s - t) ** 2).sum(axis=1),
+    "l1": lambda s, t: np.abs(s - t).sum(axis=1),
+    "cosine": lambda s, t: 1 - (s * t).sum(axis=1) / np.linalg.norm(s, axis=1) / np.linalg.norm(t, axis=1),
 }
 
 

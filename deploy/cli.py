@@ -19,6 +19,7 @@ from aggregator.cli import app as hub_app
 from aggregator.tables import wide_console
 from aggregator.validation.cli import validate
 from deploy import SITE_THREAD
+from deploy.research.cli import app as research_app
 from federation import __version__
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
@@ -45,6 +46,7 @@ app.add_typer(hub_app, name="hub")
 app.add_typer(site_app, name="site")
 app.add_typer(init_app, name="init")
 app.command()(validate)
+app.add_typer(research_app, name="research")
 
 
 @app.callback(invoke_without_command=True)

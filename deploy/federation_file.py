@@ -49,6 +49,7 @@ class SpaceConfig(SamplingConfig):
     weights_sha256: str | None = Field(None, description="SHA-256 of the local file")
     image_size: int = Field(224, ge=32, le=1024)
     preprocessing: Preprocessing = Field("deterministic")
+    layers: tuple[str, ...] = Field((), description="layers whose channel means are the features")
     bins: int = Field(100, ge=2, le=10_000)
     binning: Binning = Field("equal-width")
     reference_images: int = Field(DEFAULT_IMAGES, ge=100)

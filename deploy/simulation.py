@@ -17,10 +17,11 @@ from deploy.progress_display import ProgressDisplay
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
 from federation.identity import SiteIdentity
+from federation.space import Space
 from site_agent.client_app import app as client_app
 from site_agent.config import SiteConfig
 from site_agent.data import open_source
-from site_agent.extractors import ExtractorSpec, load_extractor
+from site_agent.extractors import Extractor, ExtractorSpec, load_extractor
 from site_agent.space_builder import SpaceRecipe, build_space_once
 from site_agent.state import SiteState
 
@@ -109,7 +110,7 @@ def prepare(config: FederationConfig, display: ProgressDisplay | None = None) ->
     display.stage("checking the data")
     check_data(config)
     display.stage(f"building the space: {config.space.extractor}, {config.space.bins} bins")
-    _build_space(config.space, output / SPACE_FILE, display)
+    open_space(config.space, output / SPACE_FILE, display)
     roster: dict[str, str] = {}
     site_files = [_write_site(site, config.space, output, roster) for site in config.site]
     return Prepared(tuple(site_files), _write_hub(config, output, roster), output / CATALOGUE_FILE)
@@ -135,7 +136,13 @@ def simulate(config: FederationConfig, display: ProgressDisplay) -> Simulation:
     return Simulation(job_id, prepared.catalogue, tuple(_problems(prepared, job_id)))
 
 
-def _build_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> None:
+def open_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> tuple[Space, Extractor]:
+    """Return the space of a federation file, built or read from ``path``, and its extractor.
+
+    Raises:
+        ExtractorError: If the extractor cannot be loaded.
+        StoreError: If the file cannot be written.
+    """
     spec = ExtractorSpec(
         space.library,
         space.extractor,
@@ -143,10 +150,11 @@ def _build_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> No
         space.weights_sha256,
         space.image_size,
         space.preprocessing,
+        space.layers,
     )
     extractor = load_extractor(spec, acceleration=space.acceleration)
     recipe = SpaceRecipe(space.extractor, space.bins, space.binning, space.reference_images, space.sketches)
-    build_space_once(recipe, extractor, path, display.reference)
+    return build_space_once(recipe, extractor, path, display.reference), extractor
 
 
 def _write_site(site: SiteConfig, space: SpaceConfig, output: Path, roster: dict[str, str]) -> Path:

@@ -52,6 +52,8 @@ class ExtractorIdentity:
         weights_sha256: Digest of the backbone's tensors, independent of the file that held them.
         transform: The preprocessing, which is part of the network's identity.
         n_features: Length of a feature vector.
+        layers: Module paths of the layers whose channel means are the features, in order; without any the
+            features are the pooled penultimate ones.
     """
 
     library: Library
@@ -59,6 +61,14 @@ class ExtractorIdentity:
     weights_sha256: str
     transform: Transform
     n_features: int
+    layers: tuple[str, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON values; the usual case, no layers, is left unsaid."""
+        values: dict[str, Any] = _plain(asdict(self))
+        if not self.layers:
+            del values["layers"]
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +184,7 @@ class Space:
 
     def _identity(self) -> dict[str, Any]:
         return {
-            "extractor": _plain(asdict(self.extractor)),
+            "extractor": self.extractor.plain(),
             "binning": self.binning,
             "reference": self.reference,
             "n_bins": self.n_bins,
@@ -249,7 +259,8 @@ def _from_parts(header: Mapping[str, Any], edges: Edges) -> Space:
     transform = dict(extractor.pop("transform"))
     for key in ("mean", "std"):
         transform[key] = tuple(transform[key])
-    identity = ExtractorIdentity(transform=Transform(**transform), **extractor)
+    layers = tuple(extractor.pop("layers", ()))
+    identity = ExtractorIdentity(transform=Transform(**transform), layers=layers, **extractor)
     sketches = {kind: dict(parameters) for kind, parameters in header["sketches"].items()}
     return Space(header["name"], identity, edges, header["binning"], header["reference"], sketches)
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from federation.space import ExtractorIdentity, Library, Preprocessing, Transfor
 from site_agent.network.acceleration import Acceleration, accelerate
 from site_agent.network.architecture import Backbone, build_backbone
 from site_agent.network.lanes import Lanes
+from site_agent.network.layers import LayerFeatures
 from site_agent.network.weights import content_digest, load_state, packaged_state, read_state
 
 __all__ = [
@@ -46,6 +47,8 @@ class ExtractorSpec:
         sha256: Digest of that file, required for a file and for nothing else.
         image_size: Side of the square input in pixels.
         preprocessing: Which transform images go through.
+        layers: Layers whose channel means are the features, see `site_agent.network.layers`; without any the
+            features are the pooled penultimate ones.
 
     Raises:
         ExtractorError: If a file comes without digest, or a digest without file.
@@ -57,6 +60,7 @@ class ExtractorSpec:
     sha256: str | None = None
     image_size: int = 224
     preprocessing: Preprocessing = "deterministic"
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.is_file and self.sha256 is None:
@@ -161,15 +165,17 @@ def load_extractor(
 
     Raises:
         ExtractorError: If the network is unknown, has no pooled features or does not take this image size,
-            or its weights are missing, altered or those of another network.
+            or its weights are missing, altered or those of another network, or a layer does not exist.
     """
     backbone = load_backbone(spec)
     transform = Transform(
         spec.image_size, spec.preprocessing, backbone.interpolation, backbone.mean, backbone.std
     )
-    n_features = Lanes(1).run(lambda: _count_features(spec, backbone))
     digest = content_digest(backbone.network)
-    identity = ExtractorIdentity(spec.library, spec.name, digest, transform, n_features)
+    if spec.layers:
+        backbone = replace(backbone, network=LayerFeatures(backbone.network, spec.layers))
+    n_features = Lanes(1).run(lambda: _count_features(spec, backbone))
+    identity = ExtractorIdentity(spec.library, spec.name, digest, transform, n_features, spec.layers)
     return Extractor(backbone, identity, acceleration, _device(device))
 
 

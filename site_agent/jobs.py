@@ -147,9 +147,8 @@ def _rank(
     target: Fingerprint, catalogue: list[Fingerprint], space: Space, distance: str
 ) -> list[Recommendation]:
     sources = [fingerprint for fingerprint in catalogue if fingerprint.key != target.key]
-    values = {
-        name: distances.get(name).matrix(sources, [target])[:, 0] for name in distances.available(space)
-    }
+    names = distances.available(space, distance)
+    values = {name: distances.get(name).matrix(sources, [target])[:, 0] for name in names}
     cards = {known.key: known.card for known in (*sources, target)}
     return rank_sources(Candidates(target.key, [s.key for s in sources], values, cards), distance)
 
@@ -168,6 +167,7 @@ def _extractor(config: SiteConfig, space: Space) -> Extractor:
         config.weights.sha256,
         identity.transform.image_size,
         identity.transform.preprocessing,
+        identity.layers,
     )
     with _loading:
         extractor = _load(spec, config.acceleration)

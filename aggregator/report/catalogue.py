@@ -40,7 +40,7 @@ def write_catalogue_report(catalogue: Catalogue, path: Path, distance: str) -> N
 def report_data(catalogue: Catalogue, distance: str) -> ReportData:
     """Return everything the report shows about a catalogue."""
     space, run = catalogue.latest_space(), catalogue.run_summary()
-    matrices = read_all(catalogue, space)
+    matrices = read_all(catalogue, space, distance)
     if distance not in matrices:
         raise UnknownNameError(
             f"there is no distance {distance!r}", remedy="choose one of: " + ", ".join(matrices)

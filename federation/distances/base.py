@@ -35,6 +35,7 @@ class Distance(ABC):
         ties: What puts sources at equal distance in order: their address, or their number of labelled
             images, larger first.
         direction: What rows and columns of the matrix mean.
+        on_demand: Whether it is computed only when asked for by name, being too slow for every catalogue.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Distance(ABC):
     noise: str
     ties: Literal["address", "size"] = "address"
     direction: str = "source→target"
+    on_demand: bool = False
 
     @abstractmethod
     def matrix(self, sources: Sequence[Comparable], targets: Sequence[Comparable]) -> Matrix:

@@ -88,4 +88,5 @@ FID = Frechet(
     zero_self=True,
     non_negative=True,
     noise="biased upwards, more so for few images; variances that noise made negative count as zero",
+    on_demand=True,
 )

@@ -5,7 +5,9 @@ from federation.distances.divergence import BKLD_LARGE, BKLD_LARGE_SOURCE, BKLD_
 from federation.distances.gaussian import FID
 from federation.distances.kernel import MMD, MMD_UNBIASED
 from federation.distances.mean_features import KLD_MEAN_SOURCE, KLD_MEAN_TARGET
+from federation.distances.overlap import COSINE, L1
 from federation.distances.semantic import EXPERT, SEMANTIC
+from federation.distances.sinkhorn import SINKHORN
 from federation.distances.squared import L2
 from federation.distances.transport import CRAMER, EMD
 from federation.errors import UnknownNameError
@@ -20,6 +22,9 @@ _ENTRIES: tuple[Distance, ...] = (
     EMD,
     CRAMER,
     L2,
+    L1,
+    COSINE,
+    SINKHORN,
     SEMANTIC,
     EXPERT,
     MMD,
@@ -36,10 +41,19 @@ def names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
-def available(space: Space) -> tuple[str, ...]:
-    """Return the names of the distances that fingerprints of a space can be compared by."""
+def available(space: Space, asked: str = "") -> tuple[str, ...]:
+    """Return the names of the distances that fingerprints of a space are compared by.
+
+    Args:
+        space: The space.
+        asked: Name of a distance that is wanted even if it is declared ``on_demand``.
+    """
     provided = {*space.sketches, CARD}
-    return tuple(name for name, distance in _BY_NAME.items() if distance.needs in provided)
+    return tuple(
+        name
+        for name, distance in _BY_NAME.items()
+        if distance.needs in provided and (name == asked or not distance.on_demand)
+    )
 
 
 def get(name: str) -> Distance:

@@ -298,3 +298,15 @@ def test_a_space_with_more_sketches_is_compared_by_more_distances(tmp_path):
         )
         assert stored.values[0, 1] > 0
     assert distances.get("fid").matrix([first], [second])[0, 0] > 0
+
+
+def test_layers_of_the_federation_file_become_the_features_everywhere(tmp_path):
+    path = write_small_federation(tmp_path)
+    text = path.read_text().replace("image_size = 32", 'image_size = 32\nlayers = ["blocks.0", "features"]')
+    path.write_text(text.replace('distance = "js"', 'distance = "sinkhorn"'))
+    done = run(path)
+    space = Catalogue(done.catalogue).latest_space()
+    assert (space.extractor.layers, space.n_features) == (("blocks.0", "features"), 16 + 1280)
+    assert (tasks(done.catalogue), done.problems) == (["anna/digits", "bern/digits"], ())
+    ranking = json.loads((site_folder(tmp_path, "cork") / "rankings" / "digits.json").read_bytes())
+    assert ranking[0]["source"] == "anna/digits"

@@ -73,3 +73,13 @@ def test_bkld_ranks_a_spike_at_the_mode_before_the_target_itself():
         [HistogramSketch(one_hot(b, 100).counts[:1]) for b in (0, 1)] + [target], [target]
     )[:, 0]
     assert list(np.argsort(values)) == [0, 2, 1]
+
+
+def test_disjoint_histograms_share_nothing_by_l1_and_cosine():
+    assert value("l1", one_hot(0, 10), one_hot(9, 10)) == pytest.approx(2)
+    assert value("cosine", one_hot(0, 10), one_hot(9, 10)) == pytest.approx(1)
+
+
+def test_cosine_is_one_minus_the_cosine_of_the_angle():
+    half = HistogramSketch(np.array([[5, 5, 0, 0]]))
+    assert value("cosine", half, HistogramSketch(np.array([[7, 0, 0, 0]]))) == pytest.approx(1 - np.sqrt(0.5))
