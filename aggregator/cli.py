@@ -91,7 +91,7 @@ def recommend(
     ranking = rank_sources(possible, name)[:top]
     study = consortium_study(matrices, store.outcomes(), store.shared_images())
     settings = choose_settings(study, scenario, metric)
-    expected = forecast(study, possible.target, settings)
+    expected = forecast(study, possible.target, settings, name)
     if as_json:
         choices = recommendations_json(ranking)
         found = {"target": possible.target, "distance": name, "recommendations": choices}

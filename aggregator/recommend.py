@@ -50,15 +50,16 @@ def candidates(matrices: Mapping[str, SimilarityMatrix], target: str) -> Candida
     )
 
 
-def forecast(study: Study, target: str, settings: Sequence[Setting]) -> list[SettingForecast]:
+def forecast(study: Study, target: str, settings: Sequence[Setting], distance: str) -> list[SettingForecast]:
     """Return a forecast for every setting.
 
     Args:
         study: Tasks, distances, facts and measured outcomes.
         target: Address of the target.
-        settings: What to forecast; without outcomes the prior and the distances speak.
+        settings: What to forecast; without outcomes the prior and the distance speak.
+        distance: Name of the distance that ranks sources where nothing was measured.
     """
-    return [_forecast(study, target, setting) for setting in settings]
+    return [_forecast(study, target, setting, distance) for setting in settings]
 
 
 def choose_settings(study: Study, scenario: str | None, metric: str | None) -> list[Setting]:
@@ -83,8 +84,8 @@ def choose_settings(study: Study, scenario: str | None, metric: str | None) -> l
     return []
 
 
-def _forecast(study: Study, target: str, setting: Setting) -> SettingForecast:
-    recommender = LearnedRecommender.fit(study, setting)
+def _forecast(study: Study, target: str, setting: Setting, distance: str) -> SettingForecast:
+    recommender = LearnedRecommender.fit(study, setting, nearest_by=distance)
     evidence = recommender.evidence
     others = np.setdiff1d(evidence.targets, evidence.family(study.index[target]))
     n_outcomes = int(np.isfinite(evidence.standing[:, others]).sum())

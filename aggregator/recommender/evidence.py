@@ -29,6 +29,7 @@ class Evidence:
         performance: float64 [n_seeds, n_tasks, n_tasks], NaN where not measured.
         baseline: float64 [n_tasks], mean over seeds without transfer, NaN where unknown.
         allowed: bool [n_tasks, n_tasks], which source may serve which target.
+        nearest_by: Distance that ranks sources before anything was measured; empty for the mean of all.
     """
 
     study: Study
@@ -36,15 +37,17 @@ class Evidence:
     performance: Floats
     baseline: Floats
     allowed: Mask
+    nearest_by: str = ""
 
     @classmethod
-    def of(cls, study: Study, setting: Setting) -> Self:
+    def of(cls, study: Study, setting: Setting, nearest_by: str = "") -> Self:
         """Return the evidence of one setting; a setting without outcomes gives evidence of nothing."""
         found = study.outcomes.get(setting)
         n = len(study.tasks)
         if found is None:
-            return cls(study, setting, np.full((1, n, n), np.nan), np.full(n, np.nan), study.allowed)
-        return cls(study, setting, found.values, found.mean_baseline, study.allowed)
+            nothing = np.full((1, n, n), np.nan)
+            return cls(study, setting, nothing, np.full(n, np.nan), study.allowed, nearest_by)
+        return cls(study, setting, found.values, found.mean_baseline, study.allowed, nearest_by)
 
     @cached_property
     def mean(self) -> Floats:
@@ -115,6 +118,15 @@ class Evidence:
         allowed = [np.where(self.allowed, -values, np.nan) for values in self.study.distances.values()]
         scores = [np.nan_to_num(normal_scores(values)) for values in allowed]
         return np.array(scores).reshape(len(scores), n, n)
+
+    @cached_property
+    def prior_nearness(self) -> Floats:
+        """float64 [n_tasks, n_tasks], what ranks sources before anything was measured."""
+        if not len(self.nearness):
+            return np.zeros(self.allowed.shape)
+        if not self.nearest_by:
+            return np.asarray(self.nearness.mean(axis=0))
+        return np.asarray(self.nearness[list(self.study.distances).index(self.nearest_by)])
 
 
 def normal_scores(values: Floats) -> Floats:

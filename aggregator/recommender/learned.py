@@ -31,9 +31,18 @@ class LearnedRecommender:
     posterior: Standing
 
     @classmethod
-    def fit(cls, study: Study, setting: Setting, components: Components | None = None) -> Self:
-        """Learn from the outcomes of one setting; none at all leaves the order of the distances."""
-        evidence = Evidence.of(study, setting)
+    def fit(
+        cls, study: Study, setting: Setting, components: Components | None = None, *, nearest_by: str = ""
+    ) -> Self:
+        """Learn from the outcomes of one setting; none at all leaves the order of the distances.
+
+        Args:
+            study: Tasks, distances, facts, outcomes.
+            setting: Scenario and metric.
+            components: Variances of the model.
+            nearest_by: Distance that ranks sources where nothing was measured; empty for the mean of all.
+        """
+        evidence = Evidence.of(study, setting, nearest_by)
         terms = Terms(evidence, evidence.identical_sources(), components or Components())
         return cls(evidence, Standing.fit(terms))
 

@@ -74,8 +74,12 @@ def _distance(evidence: Evidence, source: int, target: int, part: float) -> str:
     if not ranks:
         return ""
     name = min(ranks, key=ranks.__getitem__) if part > 0 else max(ranks, key=ranks.__getitem__)
-    how = "nearest" if ranks[name] == 1 else "near" if part > 0 else "far"
-    return f"{how} by {name}, rank {ranks[name]} of {len(candidates)}"
+    usual = ranks.get(evidence.nearest_by)
+    if usual is not None and (usual <= len(candidates) / 2) == (part > 0):
+        name = evidence.nearest_by
+    if ranks[name] == 1:
+        return f"nearest of {len(candidates)} by {name}"
+    return f"{'near' if part > 0 else 'far'} by {name}, rank {ranks[name]} of {len(candidates)}"
 
 
 def _facts(evidence: Evidence, source: int) -> str:
@@ -87,7 +91,8 @@ def _facts(evidence: Evidence, source: int) -> str:
 
 
 def _rank(values: Floats, own: float) -> int:
-    return 1 + int((values[np.isfinite(values)] < own).sum())
+    """Ties share their last rank: nobody is nearest where all are equally near."""
+    return int((values[np.isfinite(values)] <= own).sum())
 
 
 def visible(standing: Floats, family: Indices) -> Floats:

@@ -5,11 +5,11 @@ with partial pooling,
 
     z(s, t) = b₀·x̄(s, t) + u_s + u_{s,t} + v(s) + v(s, t) + Σ_d b_d·x_d(s, t) + f(s)·c + noise,
 
-where x_d is the nearness by distance d and x̄ its mean; u_s is what source s did for every target and u_{s,t}
-the same for targets that resemble t; v are the same for whatever resembles or equals the source; f are its
-facts. All terms are Gaussian with the variances of ``Components``, so that few outcomes give small effects
-and none leave b₀·x̄: the order of the distances. Sources seen to pass on the same architecture share what is
-known about it, including its chance result at one target.
+where x_d is the nearness by distance d and x̄ its mean, or one chosen distance; u_s is what source s did for
+every target and u_{s,t} the same for targets that resemble t; v are the same for whatever resembles or equals
+the source; f are its facts. All terms are Gaussian with the variances of ``Components``, so that few outcomes
+give small effects and none leave b₀·x̄: the order of the distances. Sources seen to pass on the same
+architecture share what is known about it, including its chance result at one target.
 
 Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.22-2.24; held-out predictions ibid.
 eq. 5.12, for blocks.
@@ -76,10 +76,7 @@ class Terms:
 
     def prior_mean(self, sources: Indices, targets: Indices) -> Floats:
         """Return b₀·x̄ of pairs, float64 [n_pairs]."""
-        nearness = self.evidence.nearness
-        if not len(nearness):
-            return np.zeros(len(sources))
-        return np.asarray(self.components.prior_slope * nearness.mean(axis=0)[sources, targets])
+        return np.asarray(self.components.prior_slope * self.evidence.prior_nearness[sources, targets])
 
     def signal(self, a: tuple[Indices, Indices], b: tuple[Indices, Indices]) -> dict[str, Floats]:
         """Return the covariance of pairs ``a`` with pairs ``b`` by meaning, each float64 [n_a, n_b]."""
