@@ -51,13 +51,13 @@ class Components:
     """
 
     prior_slope: float = 0.2
-    source: float = 0.1
-    identical: float = 0.05
-    relatives: float = 0.1
-    distance: float = 0.1
-    facts: float = 0.1
-    shared_noise: float = 0.2
-    noise: float = 0.4
+    source: float = 0.06
+    identical: float = 0.03
+    relatives: float = 0.06
+    distance: float = 0.06
+    facts: float = 0.06
+    shared_noise: float = 0.12
+    noise: float = 0.48
 
 
 @dataclass(frozen=True)

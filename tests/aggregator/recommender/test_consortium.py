@@ -90,7 +90,7 @@ def test_a_target_without_outcomes_gets_the_sources_that_helped_others(catalogue
     assert (found["scenario"], found["n_targets"]) == ("pretraining", 7)
     assert [each["source"] for each in found["sources"][:3]] == [key(0), key(1), key(2)]
     best = found["sources"][0]
-    assert best["gain"] == pytest.approx(0.041, abs=0.02)
+    assert 0.01 < best["gain"] < 0.05  # measured: 0.041 at every target, shrunk towards the prior
     assert best["interval"][0] < best["gain"] < best["interval"][1]
     assert best["chance_of_harm"] < 0.2
     assert "helped 5 of 5 similar targets" in best["reasons"]
