@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from aggregator.recommender.evidence import Evidence, Indices
 from aggregator.recommender.forecast import NO_TRANSFER, Forecast
@@ -123,11 +124,13 @@ def held_out_standings(standing: Standing, hidden: Indices = _NOBODY) -> Floats:
     """
     evidence = standing.terms.evidence
     predicted = np.full(evidence.mean.shape, np.nan)
-    for target in np.setdiff1d(standing.targets, hidden):
-        family = np.union1d(evidence.family(int(target)), hidden)
-        out = standing.outcomes_of(family)
-        own = standing.targets[out] == target
-        predicted[standing.sources[out][own], target] = standing.held_out(family)[own]
+    # Thousands of small factorisations: waking threads for each would cost several times their work.
+    with threadpool_limits(1, "blas"):
+        for target in np.setdiff1d(standing.targets, hidden):
+            family = np.union1d(evidence.family(int(target)), hidden)
+            out = standing.outcomes_of(family)
+            own = standing.targets[out] == target
+            predicted[standing.sources[out][own], target] = standing.held_out(family)[own]
     return predicted
 
 
