@@ -19,7 +19,7 @@ from aggregator.options import (
     print_json,
 )
 from aggregator.outcomes_cli import app as outcomes_app
-from aggregator.recommend import candidates, choose_settings, forecast
+from aggregator.recommend import candidates, choose_settings, forecast, learn
 from aggregator.recommender.consortium import consortium_study
 from aggregator.report.catalogue import write_catalogue_report
 from aggregator.tables import (
@@ -91,7 +91,7 @@ def recommend(
     ranking = rank_sources(possible, name)[:top]
     study = consortium_study(matrices, store.outcomes(), store.shared_images())
     settings = choose_settings(study, scenario, metric)
-    expected = forecast(study, possible.target, settings, name)
+    expected = [forecast(each, possible.target) for each in learn(study, settings, name)]
     if as_json:
         choices = recommendations_json(ranking)
         found = {"target": possible.target, "distance": name, "recommendations": choices}

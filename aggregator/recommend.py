@@ -50,16 +50,24 @@ def candidates(matrices: Mapping[str, SimilarityMatrix], target: str) -> Candida
     )
 
 
-def forecast(study: Study, target: str, settings: Sequence[Setting], distance: str) -> list[SettingForecast]:
-    """Return a forecast for every setting.
+def learn(study: Study, settings: Sequence[Setting], distance: str) -> list[LearnedRecommender]:
+    """Return what the outcomes of every setting teach.
 
     Args:
         study: Tasks, distances, facts and measured outcomes.
-        target: Address of the target.
-        settings: What to forecast; without outcomes the prior and the distance speak.
+        settings: What to learn; without outcomes the prior and the distance speak.
         distance: Name of the distance that ranks sources where nothing was measured.
     """
-    return [_forecast(study, target, setting, distance) for setting in settings]
+    return [LearnedRecommender.fit(study, setting, nearest_by=distance) for setting in settings]
+
+
+def forecast(recommender: LearnedRecommender, target: str) -> SettingForecast:
+    """Return what is expected of the sources of a target, given by its address."""
+    evidence = recommender.evidence
+    others = np.setdiff1d(evidence.targets, evidence.family(evidence.study.index[target]))
+    n_outcomes = int(np.isfinite(evidence.standing[:, others]).sum())
+    found = tuple(recommender.forecast(target))
+    return SettingForecast(evidence.setting, len(others), n_outcomes, found)
 
 
 def choose_settings(study: Study, scenario: str | None, metric: str | None) -> list[Setting]:
@@ -82,11 +90,3 @@ def choose_settings(study: Study, scenario: str | None, metric: str | None) -> l
         known = ", ".join(sorted({setting.metric for setting in study.outcomes}))
         raise UnknownNameError(f"no outcome was measured by {metric!r}", remedy=f"choose one of: {known}")
     return []
-
-
-def _forecast(study: Study, target: str, setting: Setting, distance: str) -> SettingForecast:
-    recommender = LearnedRecommender.fit(study, setting, nearest_by=distance)
-    evidence = recommender.evidence
-    others = np.setdiff1d(evidence.targets, evidence.family(study.index[target]))
-    n_outcomes = int(np.isfinite(evidence.standing[:, others]).sum())
-    return SettingForecast(setting, len(others), n_outcomes, tuple(recommender.forecast(target)))

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aggregator.report.advice import Advice
 from aggregator.report.data import ReportData, TaskEntry
+from aggregator.report.gains import Gains, gains
 from aggregator.report.groups import Group
 from aggregator.report.words import (
     is_exact,
@@ -39,25 +41,6 @@ class ClassBar:
 
 
 @dataclass(frozen=True)
-class Advice:
-    """One recommended source.
-
-    Args:
-        rank: 1 for the first choice.
-        key: Address of the source.
-        index: Position of the source in the matrix; None if it is not in the catalogue.
-        value: Its distance, in words.
-        reasons: Why, strongest first.
-    """
-
-    rank: int
-    key: str
-    index: int | None
-    value: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Card:
     """Everything the page says about one task.
 
@@ -75,6 +58,7 @@ class Card:
         top: The first recommendations.
         more: The next ones.
         n_hidden_sources: Number of sources in neither list.
+        gains: What past outcomes say, one entry per setting that was measured.
     """
 
     index: int
@@ -90,6 +74,7 @@ class Card:
     top: tuple[Advice, ...]
     more: tuple[Advice, ...]
     n_hidden_sources: int
+    gains: tuple[Gains, ...]
 
 
 def make_cards(report: ReportData, groups: list[Group]) -> list[Card]:
@@ -100,19 +85,17 @@ def make_cards(report: ReportData, groups: list[Group]) -> list[Card]:
         groups: Group per task.
     """
     places = {task.key: index for index, task in enumerate(report.tasks)}
-    return [
-        _card(index, task, groups[index], report.recommendations.get(task.key, ()), places)
-        for index, task in enumerate(report.tasks)
-    ]
+    return [_card(index, task, groups[index], report, places) for index, task in enumerate(report.tasks)]
 
 
 def _card(
     index: int,
     task: TaskEntry,
     group: Group,
-    ranking: tuple[Recommendation, ...],
+    report: ReportData,
     places: Mapping[str, int],
 ) -> Card:
+    ranking = report.recommendations.get(task.key, ())
     advice = tuple(_advice(found, places) for found in ranking[: N_TOP + _N_MORE])
     return Card(
         index=index,
@@ -128,6 +111,7 @@ def _card(
         top=advice[:N_TOP],
         more=advice[N_TOP:],
         n_hidden_sources=len(ranking) - len(advice),
+        gains=tuple(gains(found, places) for found in report.forecasts.get(task.key, ())),
     )
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from aggregator.matrix import read_all
-from aggregator.recommend import candidates
+from aggregator.recommend import candidates, forecast, learn
+from aggregator.recommender.consortium import consortium_study
 from aggregator.report import write_report
 from aggregator.report.data import MissingTask, ReportData, TaskEntry
 from aggregator.store import Catalogue
@@ -46,6 +47,8 @@ def report_data(catalogue: Catalogue, distance: str) -> ReportData:
             f"there is no distance {distance!r}", remedy="choose one of: " + ", ".join(matrices)
         )
     matrix = matrices[distance]
+    study = consortium_study(matrices, catalogue.outcomes(), catalogue.shared_images())
+    learned = learn(study, list(study.outcomes), distance)
     return ReportData(
         title=run["consortium"],
         created=datetime.fromtimestamp(run["finished_at"], tz=UTC),
@@ -55,6 +58,7 @@ def report_data(catalogue: Catalogue, distance: str) -> ReportData:
         recommendations={
             key: tuple(rank_sources(candidates(matrices, key), distance)) for key in matrix.keys
         },
+        forecasts={key: tuple(forecast(each, key) for each in learned) for key in matrix.keys},
         missing=tuple(_missing(entry) for entry in run["missing"]),
         listening=tuple(dict.fromkeys(key.split("/", 1)[0] for key in run["listening"])),
         space=space.header(),

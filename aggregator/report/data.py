@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aggregator.recommend import SettingForecast
 from federation.errors import StoreError, UnknownNameError
 from federation.fingerprint import PrivacyStatement, Provenance
 from federation.ranking import Recommendation
@@ -66,6 +67,7 @@ class ReportData:
             marks a pair that cannot be compared.
         tasks: The T tasks in the order of the matrices.
         recommendations: Target key → every source, nearest first.
+        forecasts: Target key → what is expected of its sources, per setting that was measured.
         missing: Tasks that were expected and did not arrive.
         listening: Sites that only listen and published nothing.
         space: ``Space.header()`` of the space of all fingerprints.
@@ -82,6 +84,7 @@ class ReportData:
     matrices: Mapping[str, Matrix]
     tasks: tuple[TaskEntry, ...]
     recommendations: Mapping[str, tuple[Recommendation, ...]] = field(default_factory=dict)
+    forecasts: Mapping[str, tuple[SettingForecast, ...]] = field(default_factory=dict)
     missing: tuple[MissingTask, ...] = ()
     listening: tuple[str, ...] = ()
     space: Mapping[str, Any] = field(default_factory=dict)

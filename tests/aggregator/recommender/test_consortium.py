@@ -14,6 +14,7 @@ from aggregator.outcomes import Outcome
 from aggregator.recommend import choose_settings
 from aggregator.recommender import NO_TRANSFER
 from aggregator.recommender.consortium import consortium_study
+from aggregator.report.catalogue import write_catalogue_report
 from aggregator.store import Catalogue
 from aggregator.study import Setting
 from federation.errors import UnknownNameError
@@ -158,3 +159,11 @@ def test_imported_outcomes_reach_the_recommendation(catalogue, tmp_path):
     )
     found = forecasts(catalogue, key(7), "--scenario", "augmentation", "--metric", "ba")
     assert found["sources"][0]["source"] == key(6)
+
+
+def test_the_report_shows_expected_gains_on_every_card(catalogue, tmp_path):
+    write_catalogue_report(catalogue, tmp_path / "report.html", "cramer")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("Expected gain: Pretraining, AUROC") == N_TASKS
+    assert page.count(">ImageNet (no site)<") == N_TASKS
+    assert "helped 5 of 5 similar targets" in page
