@@ -10,8 +10,10 @@ from federation.distances.base import CARD
 from federation.names import task_key
 from federation.sampling_config import SamplingConfig
 from federation.sketches import kind
+from federation.sketches.fisher_parameters import Estimator, Granularity
 from federation.space import Binning, Library, Preprocessing
 from site_agent.config import SiteConfig, WeightsConfig
+from site_agent.fisher.recipe import FisherRecipe
 from site_agent.network.acceleration import Acceleration
 from site_agent.reference_corpus import DEFAULT_IMAGES
 
@@ -38,6 +40,31 @@ class ConsortiumConfig(_Strict):
         return distances.get(name).name
 
 
+class FisherConfig(_Strict):
+    """How Fisher information is estimated, where the space's sketches name ``fisher``."""
+
+    granularity: Granularity = Field("filter", description="'filter' (Task2Vec) or 'kernel' (FED)")
+    estimator: Estimator = Field("montecarlo", description="'montecarlo' or 'variational'")
+    clip: float = Field(0.0, ge=0, lt=1e9, description="largest L2 norm of one image; 0 does not clip")
+    head_decay: float = Field(0.1, gt=0, lt=1e9, description="weight decay of the linear head")
+
+    @model_validator(mode="after")
+    def _choices_fit_together(self) -> "FisherConfig":
+        if self.estimator == "variational" and (self.granularity != "filter" or self.clip):
+            raise ValueError("the variational estimate exists per filter and is not made of images to clip")
+        return self
+
+    def recipe(self, seed: int) -> FisherRecipe:
+        """Return what builds the space's parameters."""
+        return FisherRecipe(
+            granularity=self.granularity,
+            estimator=self.estimator,
+            clip=self.clip,
+            head_decay=self.head_decay,
+            seed=seed,
+        )
+
+
 class SpaceConfig(SamplingConfig):
     """The space in which all sites work."""
 
@@ -54,6 +81,7 @@ class SpaceConfig(SamplingConfig):
     binning: Binning = Field("equal-width")
     reference_images: int = Field(DEFAULT_IMAGES, ge=100)
     sketches: tuple[str, ...] = Field(("histogram",), description="kinds of sketches in every fingerprint")
+    fisher: FisherConfig = Field(default_factory=FisherConfig)
     acceleration: Acceleration = Field("auto")
 
     @field_validator("sketches")

@@ -153,7 +153,14 @@ def open_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> tupl
         space.layers,
     )
     extractor = load_extractor(spec, acceleration=space.acceleration)
-    recipe = SpaceRecipe(space.extractor, space.bins, space.binning, space.reference_images, space.sketches)
+    recipe = SpaceRecipe(
+        space.extractor,
+        space.bins,
+        space.binning,
+        space.reference_images,
+        space.sketches,
+        space.fisher.recipe(space.seed),
+    )
     return build_space_once(recipe, extractor, path, display.reference), extractor
 
 

@@ -1,8 +1,8 @@
-"""From images to exact sketches in one streamed pass; what was sketched before is read back."""
+"""From images to exact sketches in streamed passes; what was sketched before is read back."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,12 +16,14 @@ from federation.container import pack, unpack
 from federation.errors import DeadlineError, FedprintError
 from federation.files import read_file, write_atomically
 from federation.sampling import SamplingPlan
-from federation.sketches import HistogramSketch, Sketch, decode_sketch, encode_arrays, zeros
+from federation.sketches import FisherSketch, HistogramSketch, Sketch, decode_sketch, encode_arrays, zeros
+from federation.sketches.fisher_parameters import FisherParameters
 from federation.space import Space
 from federation.stopping import CHECKPOINT, expected_images, is_enough
 from site_agent.data import ImageSource
 from site_agent.extractors import Extractor
-from site_agent.loading import BadImage, ImageStream
+from site_agent.fisher.task import HeadImages, estimate, n_passes
+from site_agent.loading import BadImage, Batch, ImageStream
 
 log = logging.getLogger("fedprint.site")
 
@@ -71,7 +73,9 @@ class Work:
 
 
 def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], None]) -> Sketched:
-    """Return the exact sketches of a dataset, streaming its images through the network once.
+    """Return the exact sketches of a dataset, streaming its images through the network.
+
+    One pass gives everything that is made of features; Fisher information takes further passes.
 
     An adaptive plan stops at a checkpoint that depends on the images alone, however large the batches are
     and however far ahead they were read.
@@ -92,21 +96,43 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
         batch_size=CHECKPOINT * max(1, -(-extractor.batch_size // CHECKPOINT)),
         max_unreadable=work.max_unreadable,
     )
-    sample = _Sample(work.sampling, zeros(work.space))
-    on_progress(0, sample.expected_draws(len(stream)))
+    parameters = fisher_parameters(work.space)
+    tell = on_progress if parameters is None else _first_half(on_progress)
+    feature_sketches = {kind: zero for kind, zero in zeros(work.space).items() if kind != FisherSketch.kind}
+    sample, head_images = _Sample(work.sampling, feature_sketches), HeadImages()
+    tell(0, sample.expected_draws(len(stream)))
     with closing(iter(stream)) as batches:  # stopping early ends the decoding threads as well
         for batch in batches:
             if time.time() > work.deadline:
                 expected = sample.expected_draws(len(stream))
                 raise DeadlineError(f"the deadline passed after {sample.n_draws} of {expected} images")
-            sample = sample.with_more(extractor(batch.images), batch.draws.tolist())
+            features = extractor(batch.images)
+            sample = sample.with_more(features, batch.draws.tolist())
+            if parameters is not None:
+                used = batch.draws.numpy() < sample.n_draws
+                head_images.add(features[used], batch.labels.numpy()[used])
             if sample.is_enough:
                 break
-            on_progress(sample.n_draws, sample.expected_draws(len(stream)))
+            tell(sample.n_draws, sample.expected_draws(len(stream)))
     n_draws = sample.n_draws if sample.is_enough else len(stream)
-    bad = stream.bad_among(n_draws)
+    bad, sketches = stream.bad_among(n_draws), dict(sample.sketches)
+    if parameters is not None:
+        total = n_passes(parameters, n_draws)
+        passes = Passes(stream, n_draws, work.deadline, total, on_progress)
+        head = head_images.head(parameters.head_decay)
+        sketches[FisherSketch.kind] = estimate(passes.following, extractor, head, parameters, total)
     on_progress(n_draws, n_draws)
-    return Sketched(sample.sketches, bad, extractor.arithmetic)
+    return Sketched(sketches, bad, extractor.arithmetic)
+
+
+def fisher_parameters(space: Space) -> FisherParameters | None:
+    """Return how a space estimates Fisher information, None if it does not."""
+    parameters = space.sketches.get(FisherSketch.kind)
+    return None if parameters is None else FisherParameters.read(parameters)
+
+
+def _first_half(on_progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    return lambda done, total: on_progress(done // 2, total)
 
 
 @dataclass(frozen=True)
@@ -146,6 +172,53 @@ class _Sample:
             if tolerance is not None and is_enough(sample.histogram, tolerance):
                 return replace(sample, is_enough=True)
         return sample
+
+
+class Passes:
+    """Further passes over the images that the first one used; together they are the second half of the work.
+
+    Args:
+        stream: The images.
+        n_draws: How many draws the first pass used.
+        deadline: Unix time after which the work is given up.
+        total: How many further passes there will be.
+        on_progress: Told how many images are done, of how many.
+    """
+
+    def __init__(
+        self,
+        stream: ImageStream,
+        n_draws: int,
+        deadline: float,
+        total: int,
+        on_progress: Callable[[int, int], None],
+    ) -> None:
+        self._stream, self._n_draws, self._deadline = stream, n_draws, deadline
+        self._total, self._tell, self._finished = total, on_progress, 0
+
+    def following(self) -> Iterator[Batch]:
+        """Yield the batches of one more pass.
+
+        Raises:
+            DeadlineError: If the deadline passes first.
+        """
+        done = 0
+        with closing(iter(self._stream)) as batches:
+            for batch in batches:
+                if time.time() > self._deadline:
+                    images = self._images(done)
+                    raise DeadlineError(f"the deadline passed after {images} of {self._n_draws} images")
+                used = int((batch.draws < self._n_draws).sum())
+                yield batch.first(used)
+                done = int(batch.draws[-1]) + 1
+                if done >= self._n_draws:
+                    break
+                self._tell(self._images(done), self._n_draws)
+        self._finished += 1
+
+    def _images(self, done: int) -> int:
+        """Return how many images are done, when in each of them the first pass is half of the work."""
+        return (self._n_draws + (self._finished * self._n_draws + done) // self._total) // 2
 
 
 def sketch_once(

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from federation.errors import ExtractorError
 from federation.space import ExtractorIdentity, Library, Preprocessing, Transform
@@ -86,6 +87,13 @@ class Extractor:
     Several threads may call it. An image's features depend neither on the images around it nor on the number
     of cores: the network always sees batches of one shape, the last filled up with black, each on one core.
 
+    Attributes:
+        step: How many images the network sees at once.
+        lanes: Where it is executed.
+        portion: How many images all lanes see at once.
+        batch_size: How many images a call should have; multiples of it waste no work.
+        arithmetic: How it is executed.
+
     Args:
         backbone: The network.
         identity: What it is.
@@ -102,12 +110,13 @@ class Extractor:
     ) -> None:
         self.identity = identity
         self._device = device
-        self._step, lanes = _split(identity.transform.image_size, device)
-        self._lanes = Lanes(lanes)
-        self.batch_size = self._step * lanes * max(1, _BATCH // (self._step * lanes))
+        self.step, lanes = _split(identity.transform.image_size, device)
+        self.lanes = Lanes(lanes)
+        self.portion = self.step * lanes
+        self.batch_size = self.portion * max(1, _BATCH // self.portion)
         self._scale, self._shift = (part.to(device) for part in _normalization(identity.transform))
-        network, probe = backbone.network.to(device), self._normalized(self._probe())
-        forward = self._lanes.run(lambda: accelerate(network, probe, acceleration))
+        self._network, probe = backbone.network.to(device), self._normalized(self._probe())
+        forward = self.lanes.run(lambda: accelerate(self._network, probe, acceleration))
         self._run = forward.run
         self.arithmetic = forward.arithmetic
 
@@ -134,13 +143,29 @@ class Extractor:
                 f"the extractor got images {images.dtype} {list(images.shape)}",
                 remedy=f"give torch.uint8 [N, 3, {size}, {size}]",
             )
-        return torch.cat(self._lanes.map(self._features, torch.split(images, self._step))).numpy()
+        return torch.cat(self.lanes.map(self._features, torch.split(images, self.step))).numpy()
 
+    def prepared(self, images: torch.Tensor) -> torch.Tensor:
+        """Return at most ``step`` images as the network sees them.
+
+        Args:
+            images: uint8 [n, 3, S, S].
+
+        Returns:
+            float32 [step, 3, S, S], normalised, channels last, filled up with black.
+        """
+        if len(images) < self.step:
+            images = torch.cat([images, images.new_zeros(self.step - len(images), *images.shape[1:])])
+        return self._normalized(images.to(self._device))
+
+    @property
+    def differentiable(self) -> nn.Module:
+        """The frozen network as its library executes it, on the extractor's device; it has gradients."""
+        return self._network
+
+    @torch.inference_mode()
     def _features(self, images: torch.Tensor) -> torch.Tensor:
-        n = len(images)
-        if n < self._step:
-            images = torch.cat([images, images.new_zeros(self._step - n, *images.shape[1:])])
-        return self._run(self._normalized(images.to(self._device)))[:n].cpu()
+        return self._run(self.prepared(images))[: len(images)].cpu()
 
     def _normalized(self, images: torch.Tensor) -> torch.Tensor:
         levels = images.to(torch.float32, memory_format=torch.channels_last)
@@ -149,7 +174,7 @@ class Extractor:
     def _probe(self) -> torch.Tensor:
         size = self.identity.transform.image_size
         random = torch.Generator().manual_seed(0)
-        shape = (self._step, 3, size, size)
+        shape = (self.step, 3, size, size)
         return torch.randint(256, shape, generator=random, dtype=torch.uint8).to(self._device)
 
 

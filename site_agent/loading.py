@@ -43,6 +43,10 @@ class Batch:
     indices: torch.Tensor
     draws: torch.Tensor
 
+    def first(self, n: int) -> "Batch":
+        """Return the first ``n`` images."""
+        return Batch(self.images[:n], self.labels[:n], self.indices[:n], self.draws[:n])
+
 
 @dataclass(frozen=True)
 class BadImage:

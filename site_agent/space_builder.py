@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ import torch
 
 from federation.errors import SpaceError
 from federation.files import read_file, write_atomically
-from federation.sketches import kind
-from federation.space import Binning, Space, edges_from_reference
+from federation.sketches import FisherSketch, kind
+from federation.space import Binning, Parameters, Space, edges_from_reference
 from site_agent import reference_corpus
 from site_agent.extractors import Extractor
+from site_agent.fisher.recipe import FisherRecipe
 
 log = logging.getLogger("fedprint.space")
 
@@ -29,6 +30,7 @@ class SpaceRecipe:
         binning: Equal-width or equal-mass.
         n_reference: Number of public reference images.
         sketches: Kinds of sketches that fingerprints of the space carry.
+        fisher: How Fisher information is estimated, where it is among them.
     """
 
     name: str
@@ -36,6 +38,7 @@ class SpaceRecipe:
     binning: Binning
     n_reference: int
     sketches: tuple[str, ...] = ("histogram",)
+    fisher: FisherRecipe = field(default_factory=FisherRecipe)
 
     @property
     def reference(self) -> str:
@@ -57,7 +60,9 @@ def build_space(recipe: SpaceRecipe, extractor: Extractor, on_progress: Callable
         on_progress(sum(map(len, features)), recipe.n_reference)
     reference = np.concatenate(features)
     edges = edges_from_reference(reference, recipe.n_bins, recipe.binning)
-    sketches = {name: kind(name).parameters(reference) for name in recipe.sketches}
+    sketches = {
+        name: kind(name).parameters(reference) for name in recipe.sketches if name != FisherSketch.kind
+    } | _fisher(recipe, extractor)
     return Space(recipe.name, extractor.identity, edges, recipe.binning, recipe.reference, sketches)
 
 
@@ -78,6 +83,12 @@ def build_space_once(
     return space
 
 
+def _fisher(recipe: SpaceRecipe, extractor: Extractor) -> dict[str, Parameters]:
+    if FisherSketch.kind not in recipe.sketches:
+        return {}
+    return {FisherSketch.kind: recipe.fisher.parameters(extractor).to_space()}
+
+
 def _read(path: Path) -> Space | None:
     try:
         return Space.from_bytes(read_file(path, "space"))
@@ -87,13 +98,14 @@ def _read(path: Path) -> Space | None:
 
 
 def _follows(space: Space, recipe: SpaceRecipe, extractor: Extractor) -> bool:
+    fisher = _fisher(recipe, extractor)
     return (space.extractor, space.n_bins, space.binning, space.reference, set(space.sketches)) == (
         extractor.identity,
         recipe.n_bins,
         recipe.binning,
         recipe.reference,
         set(recipe.sketches),
-    )
+    ) and all(space.sketches[name] == parameters for name, parameters in fisher.items())
 
 
 def _reference_batches(n: int, extractor: Extractor) -> Iterator[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from federation.distances.base import CARD, Distance
 from federation.distances.divergence import BKLD_LARGE, BKLD_LARGE_SOURCE, BKLD_SMALL, JS, KLD_CLIPPED
+from federation.distances.fisher import FED, TASK2VEC, TASK2VEC_ASYMMETRIC, TASK2VEC_PUBLISHED
 from federation.distances.gaussian import FID
 from federation.distances.kernel import MMD, MMD_UNBIASED
 from federation.distances.mean_features import KLD_MEAN_SOURCE, KLD_MEAN_TARGET
@@ -32,6 +33,10 @@ _ENTRIES: tuple[Distance, ...] = (
     FID,
     KLD_MEAN_SOURCE,
     KLD_MEAN_TARGET,
+    FED,
+    TASK2VEC,
+    TASK2VEC_PUBLISHED,
+    TASK2VEC_ASYMMETRIC,
 )
 _BY_NAME = {distance.name: distance for distance in _ENTRIES}
 

@@ -1,6 +1,7 @@
 """Additive integer sketches of a task, by kind."""
 
 from federation.sketches.base import Sensitivity, Sketch
+from federation.sketches.fisher import FisherSketch
 from federation.sketches.histogram import HistogramSketch
 from federation.sketches.kinds import KINDS, decode_sketch, encode_arrays, kind, zeros
 from federation.sketches.mean_embedding import MeanEmbeddingSketch
@@ -8,6 +9,7 @@ from federation.sketches.moments import MomentSketch
 
 __all__ = [
     "KINDS",
+    "FisherSketch",
     "HistogramSketch",
     "MeanEmbeddingSketch",
     "MomentSketch",

@@ -7,13 +7,14 @@ import numpy.typing as npt
 
 from federation.errors import FingerprintError, SpaceError
 from federation.sketches.base import Sketch
+from federation.sketches.fisher import FisherSketch
 from federation.sketches.histogram import HistogramSketch
 from federation.sketches.mean_embedding import MeanEmbeddingSketch
 from federation.sketches.moments import MomentSketch
 from federation.space import Space
 
 KINDS: dict[str, type[Sketch]] = {
-    sketch.kind: sketch for sketch in (HistogramSketch, MeanEmbeddingSketch, MomentSketch)
+    sketch.kind: sketch for sketch in (FisherSketch, HistogramSketch, MeanEmbeddingSketch, MomentSketch)
 }
 
 

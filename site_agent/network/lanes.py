@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+Part = TypeVar("Part")
 
 
 class Lanes:
@@ -36,16 +37,9 @@ class Lanes:
         """Return what ``work`` returns, done in one lane."""
         return self._pool.submit(work).result()
 
-    def map(
-        self, run: Callable[[torch.Tensor], torch.Tensor], parts: Sequence[torch.Tensor]
-    ) -> list[torch.Tensor]:
+    def map(self, run: Callable[[Part], T], parts: Sequence[Part]) -> list[T]:
         """Return ``run`` of every part, in order; several threads may call this at once."""
-
-        def work(part: torch.Tensor) -> torch.Tensor:
-            with torch.inference_mode():
-                return run(part)
-
-        return list(self._pool.map(work, parts))
+        return list(self._pool.map(run, parts))
 
 
 def _keep_to_one_core() -> None:

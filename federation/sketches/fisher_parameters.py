@@ -1,0 +1,85 @@
+"""What a space fixes about Fisher sketches, so that those of two sites are comparable."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Literal, Self, get_args
+
+from federation.errors import SpaceError
+from federation.sketches.fisher_layout import Layout
+from federation.space import Parameters
+
+Granularity = Literal["filter", "kernel"]
+Estimator = Literal["montecarlo", "variational"]
+
+
+@dataclass(frozen=True)
+class FisherParameters:
+    """How the Fisher information of a task is estimated and stored.
+
+    Args:
+        layout: The layers; for granularity ``"filter"`` every filter has one input.
+        granularity: ``"filter"`` is the mean over all weights of an output filter (Achille et al. 2019);
+            ``"kernel"`` is the mean over kernel positions only (Godau and Maier-Hein 2021).
+        estimator: ``"montecarlo"`` sums per-image squared gradients of log p(y|x) with y drawn from the
+            model; ``"variational"`` learns the precision of weight noise.
+        scale_bits: One unit of a sketch is 2^-scale_bits.
+        clip: Largest L2 norm of one image's numbers; 0 does not clip.
+        head_decay: Weight decay of the linear head on standardised features, per mean loss.
+        seed: Seed of the labels, or noise, that are drawn.
+
+    Raises:
+        SpaceError: If a value is impossible.
+    """
+
+    layout: Layout
+    granularity: Granularity = "filter"
+    estimator: Estimator = "montecarlo"
+    scale_bits: int = 40
+    clip: float = 0.0
+    head_decay: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("granularity", Granularity), ("estimator", Estimator)):
+            if getattr(self, name) not in get_args(choices):
+                raise SpaceError(
+                    f"Fisher {name} {getattr(self, name)!r} is unknown",
+                    remedy=f"use one of: {', '.join(get_args(choices))}",
+                )
+        if not (0 <= self.scale_bits <= 60 and 0 <= self.clip < 1e9 and 0 < self.head_decay < 1e9):
+            raise SpaceError(
+                f"Fisher parameters scale_bits={self.scale_bits}, clip={self.clip}, "
+                f"head_decay={self.head_decay} are impossible",
+                remedy="use 0–60 bits, a clip of 0 or more and a positive decay",
+            )
+        if not 0 <= self.seed < 2**63:
+            raise SpaceError(f"Fisher seed {self.seed} is impossible", remedy="use 0 to 2^63 − 1")
+        if self.estimator == "variational" and (self.clip or self.granularity != "filter"):
+            raise SpaceError(
+                "the variational Fisher estimate exists per filter and is not made of images to clip",
+                remedy="use granularity 'filter' without clip, or the estimator 'montecarlo'",
+            )
+        if self.granularity == "filter" and self.layout != self.layout.by_filter():
+            raise SpaceError("a Fisher layout per filter has one input per filter")
+
+    @classmethod
+    def read(cls, parameters: Parameters) -> Self:
+        """Read what ``to_space`` returned.
+
+        Raises:
+            SpaceError: If something is missing, unknown or impossible.
+        """
+        names = {field.name for field in fields(cls)}
+        if set(parameters) != names:
+            raise SpaceError(
+                f"a Fisher sketch is described by {sorted(parameters)}, expected {sorted(names)}",
+                remedy="build the space again with this version",
+            )
+        try:
+            layout = Layout.parse(str(parameters["layout"]))
+            return cls(**{**parameters, "layout": layout})  # type: ignore[arg-type]
+        except TypeError as error:
+            raise SpaceError(f"malformed Fisher parameters: {error}") from error
+
+    def to_space(self) -> Parameters:
+        """Return the parameters as a space holds them."""
+        return {**asdict(self), "layout": str(self.layout)}

@@ -1,0 +1,75 @@
+"""Fisher sketches on the whole way: network, head, gradients, release, catalogue, distances."""
+
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+from small_federation import write_small_federation
+
+from aggregator.matrix import read_all
+from aggregator.store import Catalogue
+from deploy.federation_file import FederationConfig
+from deploy.progress_display import ProgressDisplay
+from deploy.simulation import simulate
+from federation.errors import ConfigError
+
+
+def run(folder, fisher="", trusts=("open", "open", "open")):
+    path = write_small_federation(folder, trusts=trusts)
+    text = path.read_text().replace("bins = 20", 'bins = 20\nsketches = ["histogram", "fisher"]')
+    path.write_text(text.replace("[[site]]", f"{fisher}\n[[site]]", 1))
+    return simulate(FederationConfig.read(path), ProgressDisplay(Console(quiet=True)))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("fisher"))
+
+
+def matrices(done):
+    catalogue = Catalogue(done.catalogue)
+    return read_all(catalogue, catalogue.latest_space())
+
+
+@pytest.mark.parametrize("distance", ["fed", "task2vec"])
+def test_two_parts_of_one_task_are_nearest(finished, distance):
+    assert finished.problems == ()
+    found = matrices(finished)[distance]
+    assert found.keys == tuple(sorted(found.keys))
+    values = found.values.copy()
+    np.fill_diagonal(values, np.inf)
+    anna, cork = found.index("anna/digits"), found.index("cork/digits")
+    assert values[:, anna].argmin() == cork
+    assert values[:, cork].argmin() == anna
+
+
+def test_every_distance_of_fisher_sketches_is_in_the_catalogue(finished):
+    assert {"cramer", "fed", "task2vec", "task2vec-published", "task2vec-asymmetric"} <= set(
+        matrices(finished)
+    )
+
+
+def test_running_again_gives_the_same_sketches(finished, tmp_path):
+    again = run(tmp_path)
+
+    def sketches(done):
+        catalogue = Catalogue(done.catalogue)
+        entries = catalogue.entries(catalogue.latest_space())
+        return {e.fingerprint.key: e.fingerprint.sketches["fisher"] for e in entries}
+
+    assert sketches(again) == sketches(finished)
+
+
+def test_kernel_granularity_is_chosen_in_the_file_and_a_listener_ranks_by_it(tmp_path):
+    done = run(tmp_path, '[space.fisher]\ngranularity = "kernel"', ("open", "open", "listen"))
+    assert done.problems == ()
+    parameters = Catalogue(done.catalogue).latest_space().sketches["fisher"]
+    assert parameters["granularity"] == "kernel"
+    ranking = json.loads((tmp_path / "run/sites/cork/rankings/digits.json").read_bytes())
+    assert [choice["source"] for choice in ranking] == ["anna/digits", "bern/digits"]
+
+
+def test_contradicting_choices_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="per filter"):
+        run(tmp_path, '[space.fisher]\ngranularity = "kernel"\nestimator = "variational"')
