@@ -70,6 +70,21 @@ def test_kernel_granularity_is_chosen_in_the_file_and_a_listener_ranks_by_it(tmp
     assert [choice["source"] for choice in ranking] == ["anna/digits", "bern/digits"]
 
 
+def test_adaptive_samples_of_layers_inside_the_network_give_fisher_sketches_of_the_same_images(tmp_path):
+    path = write_small_federation(tmp_path, trusts=("open", "open", "open"), n=150)
+    text = path.read_text().replace('samples = "all"', "tolerance = 0.3")
+    text = text.replace("bins = 20", 'bins = 20\nsketches = ["histogram", "fisher"]\nlayers = ["blocks.3"]')
+    path.write_text(text)
+    done = simulate(FederationConfig.read(path), ProgressDisplay(Console(quiet=True)))
+    assert done.problems == ()
+    catalogue = Catalogue(done.catalogue)
+    space = catalogue.latest_space()
+    found = [entry.fingerprint.sketches for entry in catalogue.entries(space)]
+    assert {(one["histogram"].n, one["fisher"].n) for one in found} == {(128, 128)}
+    assert "blocks.3" in space.sketches["fisher"]["layout"]
+    assert "blocks.4" not in space.sketches["fisher"]["layout"]
+
+
 def test_contradicting_choices_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="per filter"):
         run(tmp_path, '[space.fisher]\ngranularity = "kernel"\nestimator = "variational"')

@@ -34,7 +34,9 @@ def write_digits(folder: Path, n: int = 60) -> list[Path]:
     return paths
 
 
-def write_small_federation(folder: Path, *, extra: str = "", trusts=("open", "open", "listen")) -> Path:
+def write_small_federation(
+    folder: Path, *, extra: str = "", trusts=("open", "open", "listen"), n: int = 60
+) -> Path:
     """Write data, weights and a federation file; returns the file."""
     sha256 = write_weights(folder / "weights.safetensors")
     sites = "".join(
@@ -48,7 +50,7 @@ task = "digits"
 file = "{path.name}"
 modality = "scan"
 """
-        for site, trust, path in zip(SITES, trusts, write_digits(folder), strict=True)
+        for site, trust, path in zip(SITES, trusts, write_digits(folder, n), strict=True)
     )
     path = folder / "federation.toml"
     path.write_text(

@@ -7,14 +7,19 @@ import pytest
 from factories import make_features, make_fingerprint, make_identity, make_space
 
 from federation import distances
-from federation.sketches import KINDS, zeros
+from federation.sketches import KINDS, FisherSketch, zeros
+from federation.sketches.fisher_layout import LayerShape, Layout
+from federation.sketches.fisher_parameters import FisherParameters
 
 every_distance = pytest.mark.parametrize("name", distances.names())
 
 
 def space_with_every_sketch():
     reference = make_features(0, 500)
-    return replace(make_space(), sketches={kind: c.parameters(reference) for kind, c in KINDS.items()})
+    fisher = FisherParameters(Layout((LayerShape("scales", reference.shape[1], 1),)))
+    known = {FisherSketch.kind: fisher.to_space()}
+    others = {kind: c.parameters(reference) for kind, c in KINDS.items() if kind not in known}
+    return replace(make_space(), sketches=known | others)
 
 
 @pytest.fixture(scope="module")
