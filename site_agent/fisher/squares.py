@@ -4,7 +4,7 @@ With g the gradient at a layer's output and u the inputs that a filter sees at e
 gradient of one image is G = Σ_l g_l u_lᵀ. Averaging G² over all weights of a filter needs only the L × L
 products of the inputs (Goodfellow, arXiv 1510.01799): Σ_d G_od² = g_oᵀ (u uᵀ) g_o. That is cheaper where L
 is small, in the last layers. Elsewhere G is computed image by image by the library's own kernel for weight
-gradients, which is faster than unfolding inputs or turning images into groups, and handles strides,
+gradients, which is mostly faster than unfolding inputs or turning images into groups, and handles strides,
 dilation and groups.
 """
 
