@@ -1,6 +1,6 @@
 """What a consortium has measured in one setting, in the form that the recommender learns from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -15,6 +15,9 @@ from aggregator.recommender import resemblance
 from aggregator.study import Floats, Mask, Setting, Study
 
 Indices = npt.NDArray[np.int64]
+
+CHOICES = {"architecture": "architecture", "augmentation": "policy"}
+"""What sources of a scenario choose among, so that two can choose the same."""
 
 _FEWEST_AGREEING = 3  # targets at which two sources must agree in every digit to count as the same
 
@@ -91,17 +94,30 @@ class Evidence:
 
         Sources that lead to equal values in every digit at every common target, in one seed, passed on the
         same architecture or policy. The share of seeds in which they did is a positive semidefinite kernel.
+        Weights and data are never the same at two sources; equal best values may be a ceiling and prove
+        nothing.
 
         Args:
             without: Targets whose outcomes must not be looked at.
         """
-        kept = np.setdiff1d(np.arange(self.performance.shape[2]), list(without))
-        return np.asarray(np.mean([_partition(seed[:, kept]) for seed in self.performance], axis=0))
+        identical = np.eye(len(self.allowed))
+        if self.setting.scenario not in CHOICES:
+            return identical
+        targets = np.setdiff1d(self.targets, list(without))
+        sources = np.unique(self.pairs[0])
+        found = [_partition(seed[np.ix_(sources, targets)]) for seed in self.performance]
+        identical[np.ix_(sources, sources)] = np.mean(found, axis=0)
+        return identical
+
+    @cached_property
+    def distances(self) -> Mapping[str, Floats]:
+        """The distances of the study; where modalities are known, also whether they differ."""
+        return {**self.study.distances, **resemblance.by_modality(self.study)}
 
     @cached_property
     def resemblance(self) -> Floats:
         """Kernel of tasks by all distances, float64 [n_tasks, n_tasks]."""
-        return resemblance.by_distances(self.study.distances, len(self.study.tasks))
+        return resemblance.by_distances(self.distances, len(self.study.tasks))
 
     @cached_property
     def traits(self) -> Floats:
@@ -115,18 +131,18 @@ class Evidence:
         Zero, which is average, where a distance is unknown.
         """
         n = len(self.study.tasks)
-        allowed = [np.where(self.allowed, -values, np.nan) for values in self.study.distances.values()]
+        allowed = [np.where(self.allowed, -values, np.nan) for values in self.distances.values()]
         scores = [np.nan_to_num(normal_scores(values)) for values in allowed]
         return np.array(scores).reshape(len(scores), n, n)
 
     @cached_property
     def prior_nearness(self) -> Floats:
         """float64 [n_tasks, n_tasks], what ranks sources before anything was measured."""
-        if not len(self.nearness):
+        if not self.study.distances:
             return np.zeros(self.allowed.shape)
         if not self.nearest_by:
-            return np.asarray(self.nearness.mean(axis=0))
-        return np.asarray(self.nearness[list(self.study.distances).index(self.nearest_by)])
+            return np.asarray(self.nearness[: len(self.study.distances)].mean(axis=0))
+        return np.asarray(self.nearness[list(self.distances).index(self.nearest_by)])
 
 
 def normal_scores(values: Floats) -> Floats:
@@ -149,7 +165,8 @@ def normal_scores(values: Floats) -> Floats:
 def _partition(values: Floats) -> Floats:
     known = np.isfinite(values)
     common = known[:, None, :] & known[None, :, :]
-    agree = (values[:, None, :] == values[None, :, :]) | ~common
-    same = agree.all(axis=2) & (common.sum(axis=2) >= _FEWEST_AGREEING)
+    agree = values[:, None, :] == values[None, :, :]
+    telling = common & (values < np.where(known, values, -np.inf).max(axis=0, initial=-np.inf))[:, None, :]
+    same = (agree | ~common).all(axis=2) & (telling.sum(axis=2) >= _FEWEST_AGREEING)
     _, label = connected_components(same, directed=False)
     return np.asarray(label[:, None] == label[None, :], dtype=np.float64)

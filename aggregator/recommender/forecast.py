@@ -14,7 +14,7 @@ class Forecast:
         target: Name of the target.
         source: Name of the source, or ``NO_TRANSFER``.
         rank: 1 for the first choice, ``NO_TRANSFER`` included.
-        gain: Median gain of the metric over no transfer.
+        gain: Expected gain of the metric over no transfer.
         low: Lower end of the interval.
         high: Upper end of the interval.
         level: Probability that the interval holds the gain.

@@ -1,11 +1,11 @@
-"""Why a source is recommended, in words: the strongest parts of its predicted standing."""
+"""Why a source stands where it stands, in words: the strongest parts of its predicted standing."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from aggregator.recommender.evidence import Evidence, Indices
-from aggregator.recommender.standing import DISTANCE, FACTS, HISTORY, RELATIVES
+from aggregator.recommender.evidence import CHOICES, Evidence, Indices
+from aggregator.recommender.standing import DISTANCE, FACTS, HISTORY, IDENTICAL, RELATIVES
 from aggregator.study import Floats
 
 _N_REASONS = 3
@@ -16,7 +16,7 @@ _AUDIBLE = 0.02  # parts of a standing that are smaller say nothing
 def reasons(
     evidence: Evidence, source: int, target: int, parts: Mapping[str, float], known: Floats, identical: Floats
 ) -> tuple[str, ...]:
-    """Return up to three reasons, strongest first.
+    """Return up to three reasons, strongest first; those that speak against the source begin with "but".
 
     Args:
         evidence: The measurements.
@@ -27,44 +27,53 @@ def reasons(
         identical: float64 [n_tasks, n_tasks], how often two sources passed on the same thing.
     """
     words = {
-        HISTORY: _history(evidence, source, target, known),
-        RELATIVES: _relatives(evidence, source, known, identical, parts[RELATIVES]),
-        DISTANCE: _distance(evidence, source, target, parts[DISTANCE]),
+        HISTORY: _history(evidence, source, target, known, parts[HISTORY] > 0),
+        RELATIVES: f"sources that resemble it did {_how(parts[RELATIVES])}",
+        IDENTICAL: _identical(evidence, source, known, identical, parts[IDENTICAL]),
+        DISTANCE: _distance(evidence, source, target, parts[DISTANCE] > 0),
         FACTS: _facts(evidence, source),
     }
     order = sorted(parts, key=lambda name: -abs(parts[name]))
-    said = [words[name] for name in order if abs(parts[name]) >= _AUDIBLE]
+    said = [
+        words[name] if parts[name] > 0 else f"but {words[name]}"
+        for name in order
+        if words[name] and abs(parts[name]) >= _AUDIBLE
+    ]
     if not np.isfinite(known[source]).any():
         said.append("not measured as a source yet")
-    return tuple(dict.fromkeys(filter(None, said)))[:_N_REASONS]
+    return tuple(said[:_N_REASONS])
 
 
-def _history(evidence: Evidence, source: int, target: int, known: Floats) -> str:
+def _history(evidence: Evidence, source: int, target: int, known: Floats, in_favour: bool) -> str:
+    """How it did at the most similar targets: in gains where those tell the same story, else in standings."""
     tried = np.flatnonzero(np.isfinite(known[source]))
     if not len(tried):
         return ""
     nearest = tried[np.argsort(-evidence.resemblance[tried, target], kind="stable")][:_SIMILAR]
-    gains = evidence.gain[source, nearest]
-    if np.isfinite(gains).all():
-        return f"helped {int((gains > 0).sum())} of {len(nearest)} similar targets"
-    above = int((known[source, nearest] > 0).sum())
-    return f"better than most sources at {above} of {len(nearest)} similar targets"
+    gains, n = evidence.gain[source, nearest], len(nearest)
+    helped, above = int((gains > 0).sum()), int((known[source, nearest] > 0).sum())
+    if np.isfinite(gains).all() and (2 * helped > n) == in_favour:
+        return f"helped {helped} of {n} similar targets" if in_favour else f"helped only {helped} of {n}"
+    if (2 * above > n) == in_favour:
+        return f"better than most sources at {'' if in_favour else 'only '}{above} of {n} similar targets"
+    return ""
 
 
-def _relatives(evidence: Evidence, source: int, known: Floats, identical: Floats, part: float) -> str:
+def _identical(evidence: Evidence, source: int, known: Floats, identical: Floats, part: float) -> str:
     same = np.flatnonzero((identical[source] > 0) & (np.arange(len(identical)) != source))
     tested = same[np.isfinite(known[same]).any(axis=1)]
-    did = "did well" if part > 0 else "did poorly"
-    if len(tested):
-        first = tested[np.argmax(identical[source, tested])]
-        what = {"architecture": "architecture", "augmentation": "policy"}.get(
-            evidence.setting.scenario, "model"
-        )
-        return f"same {what} as {evidence.study.tasks[first]}"
-    return f"sources that resemble it {did}"
+    if not len(tested):
+        return ""
+    first = tested[np.argmax(identical[source, tested])]
+    what = CHOICES[evidence.setting.scenario]
+    return f"same {what} as {evidence.study.tasks[first]}, which did {_how(part)}"
 
 
-def _distance(evidence: Evidence, source: int, target: int, part: float) -> str:
+def _how(part: float) -> str:
+    return "well" if part > 0 else "poorly"
+
+
+def _distance(evidence: Evidence, source: int, target: int, in_favour: bool) -> str:
     candidates = np.flatnonzero(evidence.allowed[:, target])
     ranks = {
         name: _rank(values[candidates, target], values[source, target])
@@ -73,13 +82,15 @@ def _distance(evidence: Evidence, source: int, target: int, part: float) -> str:
     }
     if not ranks:
         return ""
-    name = min(ranks, key=ranks.__getitem__) if part > 0 else max(ranks, key=ranks.__getitem__)
+    name = min(ranks, key=ranks.__getitem__) if in_favour else max(ranks, key=ranks.__getitem__)
     usual = ranks.get(evidence.nearest_by)
-    if usual is not None and (usual <= len(candidates) / 2) == (part > 0):
+    if usual is not None and (2 * usual <= len(candidates)) == in_favour:
         name = evidence.nearest_by
+    if (2 * ranks[name] <= len(candidates) + 1) != in_favour:
+        return ""
     if ranks[name] == 1:
         return f"nearest of {len(candidates)} by {name}"
-    return f"{'near' if part > 0 else 'far'} by {name}, rank {ranks[name]} of {len(candidates)}"
+    return f"{'near' if in_favour else 'far'} by {name}, rank {ranks[name]} of {len(candidates)}"
 
 
 def _facts(evidence: Evidence, source: int) -> str:

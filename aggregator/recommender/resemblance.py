@@ -34,6 +34,20 @@ def by_facts(traits: Floats) -> Floats:
     return np.asarray(np.exp(-np.einsum("abk,abk->ab", difference, difference) / 4))
 
 
+def by_modality(study: Study) -> dict[str, Floats]:
+    """Return the distance ``modality``: 0 where two tasks state the same, 1 where they differ.
+
+    NaN where one states nothing; no distance at all where fewer than two modalities are stated.
+    """
+    stated = [study.facts[task].domain.casefold().strip() for task in study.tasks]
+    if len({*stated} - {""}) < 2:
+        return {}
+    words = np.array(stated)
+    differs = (words[:, None] != words[None, :]).astype(np.float64)
+    unknown = (words == "")[:, None] | (words == "")[None, :] | np.eye(len(words), dtype=bool)
+    return {"modality": np.where(unknown, np.nan, differs)}
+
+
 def traits(study: Study) -> Floats:
     """Return float64 [n_tasks, 2]: standardised logarithms of the numbers of images and classes.
 

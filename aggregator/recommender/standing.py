@@ -27,7 +27,8 @@ from scipy.linalg.lapack import dpotri
 from aggregator.recommender.evidence import Evidence, Indices
 from aggregator.study import Floats, Mask
 
-HISTORY, RELATIVES, DISTANCE, FACTS = "history", "relatives", "distance", "facts"
+HISTORY, RELATIVES, IDENTICAL = "history", "relatives", "identical"
+DISTANCE, FACTS = "distance", "facts"
 """The parts of a prediction that have a meaning in words."""
 
 
@@ -86,11 +87,8 @@ class Terms:
         facts = self.evidence.traits[a[0]] @ self.evidence.traits[b[0]].T
         return {
             HISTORY: c.source * same_source * like_target,
-            RELATIVES: (
-                c.relatives * task_kernel[np.ix_(a[0], b[0])]
-                + c.identical * self.identical[np.ix_(a[0], b[0])]
-            )
-            * like_target,
+            RELATIVES: c.relatives * task_kernel[np.ix_(a[0], b[0])] * like_target,
+            IDENTICAL: c.identical * self.identical[np.ix_(a[0], b[0])] * like_target,
             DISTANCE: self._nearness(*a) @ self._nearness(*b).T,
             FACTS: c.facts / 2 * facts * like_target,
         }

@@ -115,3 +115,26 @@ def test_tiny_consortia_get_an_answer(n_tasks):
     forecasts = LearnedRecommender.fit(make_study(n_tasks), SETTING).forecast("t00")
     assert len(forecasts) == n_tasks
     assert all(np.isfinite([f.gain, f.low, f.high]).all() for f in forecasts)
+
+
+def test_gains_of_a_metric_on_another_scale_are_the_same_gains_on_that_scale():
+    study = make_study(20, source_effect=1.0, noise=0.4)
+    outcomes = study.outcomes[SETTING]
+    per_cent = replace(outcomes, values=100 * outcomes.values, baseline=100 * outcomes.baseline)
+    scaled = replace(study, outcomes={SETTING: per_cent})
+    covered = []
+    for target in (0, 5, 10):
+        recommender = LearnedRecommender.fit(scaled, SETTING)
+        for each in recommender.forecast(study.tasks[target]):
+            if each.source != NO_TRANSFER:
+                gain = recommender.evidence.gain[study.index[each.source], target]
+                covered.append(each.low <= gain <= each.high)
+                assert each.low < each.gain < each.high
+    assert np.mean(covered) > 0.7
+
+
+def test_a_reason_that_speaks_against_a_source_says_but():
+    study = make_study(20, source_effect=1.0, noise=0.05)
+    forecasts = LearnedRecommender.fit(study, SETTING).forecast("t02")
+    worst = next(f for f in reversed(forecasts) if f.source != NO_TRANSFER)
+    assert "but helped only 0 of 9" in worst.reasons

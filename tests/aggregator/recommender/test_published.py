@@ -25,13 +25,13 @@ def taus(results, selector):
 
 
 @pytest.mark.reference
-def test_the_recommender_beats_every_distance_in_every_setting_of_the_published_tables(results):
+def test_the_recommender_ranks_better_than_every_distance_and_size_rule(results):
     learned = taus(results, "recommender")
     assert len(learned) == 8
-    references = {"recommender", "random", "no_transfer"}
-    for selector in {key[0] for key in results} - references - {"largest_source"}:
+    known_loss = ("largest_source", ("co_training", "auroc"))
+    for selector in {key[0] for key in results} - {"recommender", "random", "no_transfer"}:
         for setting, tau in taus(results, selector).items():
-            assert learned[setting] > tau, (selector, setting)
+            assert (learned[setting] > tau) != ((selector, setting) == known_loss), (selector, setting)
     assert np.mean(list(learned.values())) > 0.25
 
 
@@ -43,11 +43,30 @@ def test_the_interval_of_its_weighted_tau_excludes_chance_but_for_co_training(re
 
 
 @pytest.mark.reference
+def test_its_first_three_choices_gain_more_than_random_ones_everywhere(results):
+    for (selector, *setting), each in results.items():
+        if selector == "recommender":
+            assert each["delta_at_3"] > results["random", *setting]["delta_at_3"]
+            assert each["regret_at_3"] < results["random", *setting]["regret_at_3"]
+
+
+@pytest.mark.reference
+def test_it_advises_against_pretraining_where_that_usually_harms(results):
+    for metric in ("auroc", "ba"):
+        row = results["recommender", "pretraining", metric]
+        assert results["random", "pretraining", metric]["negative_transfer_rate"] > 0.7
+        assert row["abstention_rate"] > 0.9
+        assert row["advice_harm_rate"] < 0.1
+
+
+@pytest.mark.reference
 def test_intervals_hold_on_published_targets_that_were_never_seen(results):
+    """Coverage is a mean over 23 to 28 targets of which most lie inside or outside as a whole: ± .08."""
     rows = [each for key, each in results.items() if key[0] == "recommender"]
     for level in ("0.5", "0.8", "0.9"):
         coverage = [row["interval_coverage"][level] for row in rows]
-        assert np.mean(coverage) == pytest.approx(float(level), abs=0.07)
+        assert np.mean(coverage) == pytest.approx(float(level), abs=0.06)
+        assert min(coverage) > float(level) - 0.16
     assert np.mean([r["harm_brier"] for r in rows]) < np.mean([r["harm_brier_base_rate"] for r in rows])
 
 

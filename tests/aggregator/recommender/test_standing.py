@@ -10,6 +10,7 @@ from studies import SETTING, make_study
 from aggregator.recommender.evidence import Evidence
 from aggregator.recommender.learned import LearnedRecommender
 from aggregator.recommender.standing import Components, Standing, Terms
+from aggregator.study import Setting
 
 
 def mean_tau(recommender, study):
@@ -111,23 +112,81 @@ def test_outcomes_of_the_target_and_of_its_group_are_never_used(role):
         np.testing.assert_allclose(*numbers, atol=1e-9)
 
 
-def test_sources_that_pass_on_the_same_architecture_are_recognised_and_share_their_history():
-    study = make_study(14, n_seeds=1)
-    values = study.outcomes[SETTING].values.copy()
+ARCHITECTURE = Setting("architecture", "auroc")
+
+
+def with_values(study, values):
+    outcomes = replace(study.outcomes[ARCHITECTURE], values=values)
+    return replace(study, outcomes={ARCHITECTURE: outcomes})
+
+
+def twins(n_seeds=1):
+    """Fourteen sources, of which 3 and 8 pass on the same architecture."""
+    study = make_study(14, n_seeds=n_seeds, setting=ARCHITECTURE)
+    values = study.outcomes[ARCHITECTURE].values.copy()
     both = np.setdiff1d(np.arange(14), [3, 8])
     values[:, 8, both] = values[:, 3, both]
-    twins = replace(study, outcomes={SETTING: replace(study.outcomes[SETTING], values=values)})
-    evidence = Evidence.of(twins, SETTING)
-    assert evidence.identical_sources()[3, 8] == 1
-    assert evidence.identical_sources().sum() == 14 + 2
-    recommender = LearnedRecommender.fit(twins, SETTING)
-    [twin] = [f for f in recommender.forecast("t00") if f.source == "t08"]
-    assert any("same model as t03" in reason for reason in twin.reasons) or len(twin.reasons) == 3
+    return with_values(study, values)
 
 
-def test_equal_values_at_too_few_targets_prove_nothing():
-    study = make_study(8, n_seeds=1)
-    values = np.full_like(study.outcomes[SETTING].values, np.nan)
+def test_sources_that_pass_on_the_same_architecture_are_recognised():
+    identical = Evidence.of(twins(), ARCHITECTURE).identical_sources()
+    assert identical[3, 8] == 1
+    assert identical.sum() == 14 + 2
+
+
+def test_what_one_source_did_speaks_for_its_twin():
+    study = twins()
+    values = study.outcomes[ARCHITECTURE].values.copy()
+    values[:, 8, 4:] = np.nan  # hardly measured itself
+    gap = {}
+    for shared in (1e-9, 0.5):
+        components = Components(source=1e-9, relatives=1e-9, distance=1e-9, facts=1e-9, identical=shared)
+        recommender = LearnedRecommender.fit(with_values(study, values), ARCHITECTURE, components)
+        _, _, parts = recommender.unseen(9).predict(np.array([3, 8]), 9)
+        gap[shared] = abs(parts["identical"][0] - parts["identical"][1]), abs(parts["identical"][1])
+    assert gap[0.5][0] == pytest.approx(0, abs=1e-9)
+    assert gap[0.5][1] > 0.05 > 1e-6 > gap[1e-9][1]
+
+
+def test_weights_and_data_are_never_the_same_at_two_sources():
+    study = twins()
+    pretraining = Setting("pretraining", "auroc")
+    moved = replace(study, outcomes={pretraining: study.outcomes[ARCHITECTURE]})
+    np.testing.assert_array_equal(Evidence.of(moved, pretraining).identical_sources(), np.eye(14))
+
+
+def test_equal_values_at_too_few_targets_or_at_the_ceiling_prove_nothing():
+    study = make_study(8, n_seeds=1, setting=ARCHITECTURE)
+    values = np.full_like(study.outcomes[ARCHITECTURE].values, np.nan)
     values[:, 1:3, 4:6] = 0.75
-    sparse = replace(study, outcomes={SETTING: replace(study.outcomes[SETTING], values=values)})
-    np.testing.assert_array_equal(Evidence.of(sparse, SETTING).identical_sources(), np.eye(8))
+    values[:, 0, 4:6] = 0.9
+    few = Evidence.of(with_values(study, values), ARCHITECTURE)
+    np.testing.assert_array_equal(few.identical_sources(), np.eye(8))
+    values[:, :3, 4:] = 1.0
+    ceiling = Evidence.of(with_values(study, values), ARCHITECTURE)
+    np.testing.assert_array_equal(ceiling.identical_sources(), np.eye(8))
+
+
+def test_where_excluding_a_target_changes_who_is_identical_the_model_is_fitted_anew():
+    study = twins()
+    values = study.outcomes[ARCHITECTURE].values.copy()
+    values[:, 8, 4:] = np.nan  # equal at the targets 0, 1 and 2 only: one fewer proves nothing
+    recommender = LearnedRecommender.fit(with_values(study, values), ARCHITECTURE)
+    assert recommender.evidence.identical_sources()[3, 8] == 1
+    unseen = recommender.unseen(1)
+    assert unseen.terms.identical[3, 8] == 0
+    sources = np.setdiff1d(np.arange(14), [1])
+    np.testing.assert_allclose(recommender.standings[sources, 1], unseen.predict(sources, 1)[0], atol=1e-9)
+
+
+def test_the_modality_of_tasks_counts():
+    study = make_study(16, source_effect=0.0, noise=0.2)
+    facts = {t: replace(f, domain=("CT", "MR")[i % 2]) for i, (t, f) in enumerate(study.facts.items())}
+    same = np.equal.outer(np.arange(16) % 2, np.arange(16) % 2)
+    outcomes = study.outcomes[SETTING]
+    helped = replace(outcomes, values=outcomes.values + 0.05 * same)
+    blind = replace(study, outcomes={SETTING: helped}, distances={})
+    seeing = replace(blind, facts=facts)
+    assert mean_tau(LearnedRecommender.fit(seeing, SETTING), seeing) > 0.4
+    assert abs(mean_tau(LearnedRecommender.fit(blind, SETTING), blind)) < 0.3
