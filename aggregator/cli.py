@@ -19,9 +19,10 @@ from aggregator.options import (
     print_json,
 )
 from aggregator.outcomes_cli import app as outcomes_app
-from aggregator.recommend import candidates, choose_settings, forecast
+from aggregator.recommend import SettingForecast, candidates, choose_settings, forecast
 from aggregator.recommender.consortium import consortium_study
 from aggregator.report.catalogue import write_catalogue_report
+from aggregator.store import Catalogue
 from aggregator.tables import (
     matrix_json,
     matrix_table,
@@ -46,7 +47,7 @@ def tasks(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> Non
     """List the tasks whose fingerprints the catalogue holds."""
     store = open_catalogue(catalogue)
     space = store.latest_space()
-    entries = store.entries(space)
+    entries = store.tasks(store.listings(space))
     if as_json:
         print_json({"space_id": space.space_id, "tasks": tasks_json(entries)})
     else:
@@ -82,16 +83,14 @@ def recommend(
     """Recommend the sources to try first for a target: expected gain, chance of harm, reasons."""
     store = open_catalogue(catalogue)
     name = distance or default_distance(store)
-    matrices = matrix.read_all(store, store.latest_space(), name)
-    if name not in matrices:
+    column = matrix.read_column(store, store.latest_space(), task, name)
+    if name not in column.values:
         raise UnknownNameError(
-            f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(matrices)
+            f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(column.values)
         )
-    possible = candidates(matrices, task)
+    possible = candidates(column)
     ranking = rank_sources(possible, name)[:top]
-    study = consortium_study(matrices, store.outcomes(), store.shared_images())
-    settings = choose_settings(study, scenario, metric)
-    expected = forecast(study, possible.target, settings, name)
+    expected = _expected(store, possible.target, name, scenario, metric)
     if as_json:
         choices = recommendations_json(ranking)
         found = {"target": possible.target, "distance": name, "recommendations": choices}
@@ -105,6 +104,18 @@ def recommend(
         console.print(
             "\nby distance alone: nothing was measured yet; `fedprint hub outcomes template` begins that"
         )
+
+
+def _expected(
+    store: Catalogue, target: str, distance: str, scenario: str | None, metric: str | None
+) -> list[SettingForecast]:
+    """Forecasts for a target; matrices are read only if something was measured or a scenario is named."""
+    outcomes = store.outcomes()
+    if not outcomes and scenario is None:
+        return []
+    matrices = matrix.read_all(store, store.latest_space(), distance)
+    study = consortium_study(matrices, outcomes, store.shared_images())
+    return forecast(study, target, choose_settings(study, scenario, metric), distance)
 
 
 @app.command()

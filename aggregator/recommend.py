@@ -1,11 +1,11 @@
 """Which sources to try for a target: by distance alone, and by what was measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.matrix import SimilarityMatrix
+from aggregator.matrix import TargetColumn
 from aggregator.recommender import Forecast, LearnedRecommender
 from aggregator.study import Setting, Study
 from federation.errors import UnknownNameError
@@ -29,24 +29,15 @@ class SettingForecast:
     forecasts: tuple[Forecast, ...]
 
 
-def candidates(matrices: Mapping[str, SimilarityMatrix], target: str) -> Candidates:
-    """Return everything known about the possible sources of a target.
-
-    Args:
-        matrices: Distance name → matrix, all over the same tasks.
-        target: Address or unambiguous name of the target.
-
-    Raises:
-        UnknownNameError: If there is no such target.
-    """
-    any_matrix = next(iter(matrices.values()))
-    position = any_matrix.index(target)
-    others = np.array([i for i in range(len(any_matrix.keys)) if i != position], dtype=np.int64)
+def candidates(column: TargetColumn) -> Candidates:
+    """Return everything known about the possible sources of a target."""
+    keys = [entry.fingerprint.key for entry in column.entries]
+    others = np.array([i for i in range(len(keys)) if i != column.target], dtype=np.int64)
     return Candidates(
-        target=any_matrix.keys[position],
-        sources=[any_matrix.keys[i] for i in others],
-        values={name: m.values[others, position] for name, m in matrices.items()},
-        cards={f.key: f.card for f in any_matrix.fingerprints},
+        target=keys[column.target],
+        sources=[keys[i] for i in others],
+        values={name: values[others] for name, values in column.values.items()},
+        cards={entry.fingerprint.key: entry.fingerprint.card for entry in column.entries},
     )
 
 
