@@ -243,13 +243,19 @@ class Catalogue:
             return [Fingerprint.from_head(_head(driver, seq)) for seq in seqs]
 
     def first_without_border(self, space: Space, distance: str) -> int | None:
-        """Return ``seq`` of the first fingerprint of a space whose border of a distance is not stored."""
+        """Return ``seq`` of the first fingerprint of a space whose border of a distance is not stored.
+
+        Borders are stored in order of arrival, so it is the one after the last that has one.
+        """
         table = _fingerprint.c
         border = sa.exists().where(_border.c.seq == table.seq, _border.c.distance == distance)
-        query = sa.select(sa.func.min(table.seq)).where(table.space_id == space.space_id, ~border)
+        here = sa.select(table.seq).where(table.space_id == space.space_id)
         with self._errors(), self._engine.connect() as connection:
-            seq: int | None = connection.execute(query).scalar_one()
-        return seq
+            last = connection.execute(here.where(border).order_by(table.seq.desc()).limit(1)).scalar() or 0
+            first: int | None = connection.execute(
+                here.where(table.seq > last).order_by(table.seq).limit(1)
+            ).scalar()
+        return first
 
     def column(self, listings: Sequence[Listing], k: int, distance: str) -> Values:
         """Return the distances to one fingerprint from all of its space, without reading the whole matrix.

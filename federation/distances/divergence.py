@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from federation.distances.base import Matrix
-from federation.distances.histogram import BilinearDistance, PairwiseDistance, Side
+from federation.distances.histogram import Ask, BilinearDistance, PairwiseDistance, Side
 from federation.distances.stack import Block, Histograms, itself, slices
 
 Weighting = Literal["uniform", "target", "source"]
@@ -87,10 +87,10 @@ class BinnedKld(BilinearDistance):
     def _fill(self, values: Matrix, sources: Histograms, targets: Histograms) -> None:
         super()._fill(values, sources.coarsened_to(self.n_bins), targets.coarsened_to(self.n_bins))
 
-    def meet(self, few: Block, task: Block, *, both_ways: bool) -> None:
-        """Remember inner products unless bins are merged first."""
-        if few.coarsened_to(self.n_bins) is few:
-            super().meet(few, task, both_ways=both_ways)
+    def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
+        """Return the inner products that are needed, unless bins are merged first."""
+        whole = few.coarsened_to(self.n_bins) is few
+        return super().asks(few, both_ways=both_ways) if whole else {}
 
     def _weights(self, sources: Histograms, targets: Histograms) -> tuple[Matrix, Matrix]:
         uniform = super()._weights(sources, targets)

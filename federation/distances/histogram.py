@@ -5,7 +5,8 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from federation.distances.stack import (
 )
 from federation.distances.threads import for_each
 from federation.sketches import HistogramSketch
+
+Ask: TypeAlias = Callable[[Block], object]
+"""Makes a task remember how it compares with a few others."""
 
 TILE = 1024  # sources and targets per matrix product
 BLOCK = 2**23  # numbers held per side of a matrix product (64 MiB)
@@ -70,14 +74,18 @@ class HistogramDistance(Distance):
         if self.non_negative:
             np.maximum(values, 0.0, out=values)
 
-    def meet(self, few: Block, task: Block, *, both_ways: bool) -> None:
-        """Compare a few tasks with one in all ways that ``fill`` needs and that are worth remembering.
+    def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
+        """Return how a few tasks and another are compared in ways that ``fill`` needs and blocks remember.
 
         Args:
             few: The few, as sources.
-            task: One task, as target; it remembers.
-            both_ways: Whether distances from the one to the few will be wanted as well.
+            both_ways: Whether distances from the other to the few will be wanted as well.
+
+        Returns:
+            Name of the comparison, which distances may share → what makes the other remember it.
         """
+        del few, both_ways
+        return {}
 
     @abstractmethod
     def _fill(self, values: Matrix, sources: Histograms, targets: Histograms) -> None:
@@ -102,14 +110,17 @@ def with_many(
         both_ways: Whether the many are compared as sources as well.
     """
     ours = few.block(slice(0, len(few)), Room())
+    asks: list[Ask] = list(
+        {how: ask for d in distances for how, ask in d.asks(ours, both_ways=both_ways).items()}.values()
+    )
     own = threading.local()
 
     def compare(part: slice) -> None:
         room: Room = own.__dict__.setdefault("room", Room())
         met = []
-        for task in many.pieces(part, room):  # while it is in the core's cache
-            for distance in distances:
-                distance.meet(ours, task, both_ways=both_ways and not distance.symmetric)
+        for task in many.pieces(part, room):
+            for ask in asks:  # while the task is in the core's cache
+                ask(task)
             task.forget_vectors()
             met.append(task)
         chunk = many.block(part, room)
@@ -167,11 +178,12 @@ class BilinearDistance(HistogramDistance):
         else:
             self._fill_all(values, (sources, weights[0]), (targets, weights[1]))
 
-    def meet(self, few: Block, task: Block, *, both_ways: bool) -> None:
-        """Remember inner products of vectors."""
-        task.products(self.target.vectors, few, self.source.vectors)
-        if both_ways:
-            task.products(self.source.vectors, few, self.target.vectors)
+    def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
+        """Return the inner products that are needed."""
+        pairs = [(self.target.vectors, self.source.vectors)]
+        if both_ways and not self.symmetric:
+            pairs.append((self.source.vectors, self.target.vectors))
+        return {pair: partial(_multiply, few, *pair) for pair in pairs}
 
     def _fill_few(self, values: Matrix, left: tuple[Block, Matrix], right: tuple[Block, Matrix]) -> None:
         (sources, source_weights), (targets, target_weights) = left, right
@@ -257,10 +269,10 @@ class PairwiseDistance(HistogramDistance):
         values += self.side.terms(sources).sum(axis=1)[:, None] + self.side.terms(targets).sum(axis=1)
         values /= sources.n_features
 
-    def meet(self, few: Block, task: Block, *, both_ways: bool) -> None:
-        """Remember Σ_f d."""
+    def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
+        """Return the comparison itself."""
         del both_ways
-        self._between_blocks(few, task)
+        return {self.name: partial(self._between_blocks, few)}
 
     def _between_blocks(self, sources: Block, targets: Block) -> Matrix:
         """Return Σ_f d, float64 [n_sources, n_targets], remembered by the larger block."""
@@ -321,6 +333,10 @@ class PairwiseDistance(HistogramDistance):
             if not upper or columns.start >= rows.start
         ]
         for_each(tiles, compare)
+
+
+def _multiply(few: Block, theirs: Embedding, ours: Embedding, task: Block) -> Matrix:
+    return task.products(theirs, few, ours)
 
 
 def _per_histogram(stack: Histograms, term: Term | None, otherwise: float) -> Matrix:

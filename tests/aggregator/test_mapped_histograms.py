@@ -12,8 +12,9 @@ from factories import N_FEATURES, make_space
 from aggregator.mapped_histograms import HistogramFiles
 from aggregator.row_file import RowFile
 from federation import distances
-from federation.distances.histogram import FEW, BilinearDistance, HistogramDistance, PairwiseDistance
+from federation.distances.histogram import FEW, HistogramDistance
 from federation.distances.newcomers import rows_and_columns
+from federation.distances.stack import Block
 from federation.errors import FingerprintError, StoreError
 from federation.sketches import HistogramSketch
 
@@ -116,20 +117,19 @@ def test_only_new_fingerprints_are_read(files):
 
 
 def test_a_few_are_compared_with_many_task_by_task(files, monkeypatch):
-    shapes = []
     stack = files.open().all()
     monkeypatch.setattr("federation.distances.stack.CHUNK", 3 * N_FEATURES * SPACE.n_bins)
     assert [part.stop - part.start for part in stack.chunks()] == [3, 3, 3]
-    for kind in {BilinearDistance, PairwiseDistance}:
-        real = kind.meet
+    held = []
+    real = Block.every
 
-        def seen(self, few, task, *, both_ways, real=real):
-            shapes.append(len(task))
-            real(self, few, task, both_ways=both_ways)
+    def holding(self, embedding):
+        held.append(len(self))
+        return real(self, embedding)
 
-        monkeypatch.setattr(kind, "meet", seen)
+    monkeypatch.setattr(Block, "every", holding)
     rows_and_columns(HISTOGRAM_DISTANCES, stack.part(slice(8, 9)), stack)
-    assert set(shapes) == {1}
+    assert set(held) == {1}
 
 
 @pytest.mark.parametrize("lost", [1, 100, 4000, 10**9])
