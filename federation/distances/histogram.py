@@ -275,9 +275,10 @@ class PairwiseDistance(HistogramDistance):
         return {self.name: partial(self._between_blocks, few)}
 
     def _between_blocks(self, sources: Block, targets: Block) -> Matrix:
-        """Return Σ_f d, float64 [n_sources, n_targets], remembered by the larger block."""
-        if self.symmetric and len(sources) > len(targets):
-            return self._between_blocks(targets, sources).T
+        """Return Σ_f d, float64 [n_sources, n_targets], remembered by the targets."""
+        mirrored = sources.remembered(targets, self.name) if self.symmetric else None
+        if mirrored is not None:
+            return mirrored
 
         def compare() -> Matrix:
             left, right = (x.every(self.side.vectors).reshape(len(x), -1) for x in (sources, targets))

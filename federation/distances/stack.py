@@ -198,8 +198,9 @@ class Block(Histograms):
             other: The other tasks.
             theirs: Embedding of the others.
         """
-        if len(other) > len(self):
-            return other.products(theirs, self, embedding).swapaxes(0, 1)
+        mirrored = other.remembered(self, (theirs, embedding))
+        if mirrored is not None:
+            return mirrored.swapaxes(0, 1)
 
         def multiply() -> Matrix:
             products = self.every(embedding)[:, None, :, None, :] @ other.every(theirs)[..., None]
@@ -219,6 +220,10 @@ class Block(Histograms):
         if how not in known:
             known[how] = compare()
         return known[how]
+
+    def remembered(self, other: "Block", how: object) -> Matrix | None:
+        """Return what ``compared`` returned before, if anything."""
+        return self._compared.get(other, {}).get(how)
 
     def forget_vectors(self) -> None:
         """Give up the room of the vectors; they would be read again if they were needed."""

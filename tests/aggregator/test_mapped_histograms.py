@@ -116,20 +116,25 @@ def test_only_new_fingerprints_are_read(files):
     assert files.loaded == [8]
 
 
-def test_a_few_are_compared_with_many_task_by_task(files, monkeypatch):
+@pytest.mark.parametrize("n_new", [1, 3])
+def test_a_few_are_compared_with_many_task_by_task(files, monkeypatch, n_new):
     stack = files.open().all()
-    monkeypatch.setattr("federation.distances.stack.CHUNK", 3 * N_FEATURES * SPACE.n_bins)
-    assert [part.stop - part.start for part in stack.chunks()] == [3, 3, 3]
-    held = []
+    monkeypatch.setattr("federation.distances.stack.CHUNK", 2 * N_FEATURES * SPACE.n_bins)
+    assert [part.stop - part.start for part in stack.chunks()] == [2, 2, 2, 2, 1]
+    held = set()
     real = Block.every
 
     def holding(self, embedding):
-        held.append(len(self))
+        held.add(len(self))
         return real(self, embedding)
 
     monkeypatch.setattr(Block, "every", holding)
-    rows_and_columns(HISTOGRAM_DISTANCES, stack.part(slice(8, 9)), stack)
-    assert set(held) == {1}
+    found = rows_and_columns(HISTOGRAM_DISTANCES, stack.part(slice(9 - n_new, 9)), stack)
+    assert held == {1, n_new}
+    for distance, (rows, columns) in zip(HISTOGRAM_DISTANCES, found, strict=True):
+        expected = distance.matrix(files.tasks, files.tasks)
+        np.testing.assert_allclose(rows, expected[9 - n_new :], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(columns, expected[:, 9 - n_new :], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("lost", [1, 100, 4000, 10**9])
