@@ -1,5 +1,6 @@
 """``fedprint hub``: reading the catalogue."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,9 +20,10 @@ from aggregator.options import (
     print_json,
 )
 from aggregator.outcomes_cli import app as outcomes_app
-from aggregator.recommend import candidates, choose_settings, forecast, learn
+from aggregator.recommend import SettingForecast, candidates, choose_settings, forecast, involved, learn
 from aggregator.recommender.consortium import consortium_study
 from aggregator.report.catalogue import write_catalogue_report
+from aggregator.store import Catalogue
 from aggregator.tables import (
     matrix_json,
     matrix_table,
@@ -32,7 +34,7 @@ from aggregator.tables import (
     wide_console,
 )
 from federation.errors import UnknownNameError
-from federation.ranking import rank_sources
+from federation.ranking import Recommendation, rank_sources
 
 app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity matrix, recommendations.")
 
@@ -46,7 +48,7 @@ def tasks(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> Non
     """List the tasks whose fingerprints the catalogue holds."""
     store = open_catalogue(catalogue)
     space = store.latest_space()
-    entries = store.entries(space)
+    entries = store.tasks(store.listings(space))
     if as_json:
         print_json({"space_id": space.space_id, "tasks": tasks_json(entries)})
     else:
@@ -82,18 +84,16 @@ def recommend(
     """Recommend the sources to try first for a target: expected gain, chance of harm, reasons."""
     store = open_catalogue(catalogue)
     name = distance or default_distance(store)
-    matrices = matrix.read_all(store, store.latest_space(), name)
-    if name not in matrices:
+    column = matrix.read_column(store, store.latest_space(), task, name)
+    if name not in column.values:
         raise UnknownNameError(
-            f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(matrices)
+            f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(column.values)
         )
-    possible = candidates(matrices, task)
-    ranking = rank_sources(possible, name)[:top]
-    study = consortium_study(matrices, store.outcomes(), store.shared_images())
-    settings = choose_settings(study, scenario, metric)
-    expected = [forecast(each, possible.target) for each in learn(study, settings, name)]
+    possible = candidates(column)
+    ranking = rank_sources(possible, name)
+    expected = _expected(store, ranking, name, scenario, metric)
     if as_json:
-        choices = recommendations_json(ranking)
+        choices = recommendations_json(ranking[:top])
         found = {"target": possible.target, "distance": name, "recommendations": choices}
         print_json({**found, "forecasts": forecasts_json(expected, top)})
         return
@@ -101,10 +101,28 @@ def recommend(
     if expected:
         console.print(f"\n[bold]{escape(possible.target)}[/bold]", forecasts_text(expected, top))
     else:
-        console.print(recommendations_text([ranking]))
+        console.print(recommendations_text([ranking[:top]]))
         console.print(
             "\nby distance alone: nothing was measured yet; `fedprint hub outcomes template` begins that"
         )
+
+
+def _expected(
+    store: Catalogue,
+    ranking: Sequence[Recommendation],
+    distance: str,
+    scenario: str | None,
+    metric: str | None,
+) -> list[SettingForecast]:
+    """Forecasts for a target; matrices are read only if something was measured or a scenario is named."""
+    outcomes = store.outcomes()
+    if not ranking or (not outcomes and scenario is None):
+        return []
+    among = involved(ranking, outcomes)
+    matrices = matrix.read_all(store, store.latest_space(), distance, among)
+    study = consortium_study(matrices, outcomes, store.shared_images())
+    settings = choose_settings(study, scenario, metric)
+    return [forecast(each, ranking[0].target) for each in learn(study, settings, distance)]
 
 
 @app.command()

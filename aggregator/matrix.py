@@ -1,18 +1,23 @@
-"""The similarity matrix of a catalogue, grown by one row and one column per fingerprint."""
+"""The similarity matrix of a catalogue, or one column of it."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from aggregator.store import Border, Catalogue, Entry
+from aggregator.growth import grow
+from aggregator.store import Catalogue, Entry, Listing
 from federation import distances
 from federation.errors import UnknownNameError
 from federation.fingerprint import Fingerprint
 from federation.space import Space
 
+__all__ = ["SimilarityMatrix", "TargetColumn", "column_of", "grow", "read", "read_all", "read_column"]
+
 Values = npt.NDArray[np.float64]
+
+_NAMED = 20  # tasks an error lists
 
 
 @dataclass(frozen=True)
@@ -21,18 +26,23 @@ class SimilarityMatrix:
 
     Args:
         distance: Name of the distance.
-        fingerprints: The tasks, in order of arrival.
+        entries: The tasks, in order of arrival; their fingerprints are without sketches.
         values: float64 [n_tasks, n_tasks], rows are sources and columns are targets.
     """
 
     distance: str
-    fingerprints: tuple[Fingerprint, ...]
+    entries: tuple[Entry, ...]
     values: Values
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Addresses ``site/task`` of rows and columns."""
-        return tuple(fingerprint.key for fingerprint in self.fingerprints)
+        return tuple(entry.fingerprint.key for entry in self.entries)
+
+    @property
+    def fingerprints(self) -> tuple[Fingerprint, ...]:
+        """The fingerprints of rows and columns, without sketches."""
+        return tuple(entry.fingerprint for entry in self.entries)
 
     def index(self, key: str) -> int:
         """Return the position of a task given by address, or by name where only one site has it.
@@ -40,20 +50,22 @@ class SimilarityMatrix:
         Raises:
             UnknownNameError: If no task, or more than one, is meant.
         """
-        matches = [i for i, known in enumerate(self.keys) if key in (known, known.split("/", 1)[1])]
-        if len(matches) == 1:
-            return matches[0]
-        choices = [self.keys[i] for i in matches] or list(self.keys)
-        problem = "names several tasks" if matches else "is no task of the catalogue"
-        remedy = "choose one of: " + ", ".join(choices) if choices else "no task has released a fingerprint"
-        raise UnknownNameError(f"{key!r} {problem}", remedy=remedy)
+        return _position(self.keys, key)
 
 
-def grow(catalogue: Catalogue, space: Space) -> None:
-    """Compute and store the distances that are missing, for every distance not left for demand."""
-    entries = catalogue.entries(space)
-    for name in distances.available(space):
-        _fill(catalogue, space, entries, name)
+@dataclass(frozen=True)
+class TargetColumn:
+    """Distances of all current tasks to one of them.
+
+    Args:
+        entries: The tasks, in order of arrival; their fingerprints are without sketches.
+        target: Position of the target among them.
+        values: Distance name → float64 [n_tasks] from every task to the target.
+    """
+
+    entries: tuple[Entry, ...]
+    target: int
+    values: Mapping[str, Values]
 
 
 def read(catalogue: Catalogue, space: Space, distance: str) -> SimilarityMatrix:
@@ -62,49 +74,94 @@ def read(catalogue: Catalogue, space: Space, distance: str) -> SimilarityMatrix:
     Raises:
         UnknownNameError: If there is no such distance.
     """
-    return _assemble(catalogue, space, catalogue.entries(space), distance)
+    return _read(catalogue, space, [distances.get(distance).name])[distance]
 
 
-def read_all(catalogue: Catalogue, space: Space, asked: str = "") -> dict[str, SimilarityMatrix]:
-    """Return the matrices of every distance of the space, reading the fingerprints once.
+def read_all(
+    catalogue: Catalogue, space: Space, asked: str = "", among: Container[str] | None = None
+) -> dict[str, SimilarityMatrix]:
+    """Return the matrices of every distance of the space.
 
     Args:
         catalogue: Where fingerprints and distances are kept.
         space: The space.
         asked: Name of a distance that is wanted even if it is computed on demand only.
+        among: Addresses of the tasks that are wanted, by default all; only theirs are read.
     """
-    entries = catalogue.entries(space)
-    return {name: _assemble(catalogue, space, entries, name) for name in distances.available(space, asked)}
+    return _read(catalogue, space, distances.available(space, asked), among)
 
 
-def _assemble(
-    catalogue: Catalogue, space: Space, entries: Sequence[Entry], distance: str
-) -> SimilarityMatrix:
-    borders = _fill(catalogue, space, entries, distance)
-    values = np.full((len(entries), len(entries)), np.nan)
-    for k, entry in enumerate(entries):
-        border = borders[entry.seq]
-        values[k, : k + 1], values[:k, k] = border.to_earlier, border.from_earlier
-    current = [k for k, entry in enumerate(entries) if entry.current]
-    chosen = tuple(entries[k].fingerprint for k in current)
-    return SimilarityMatrix(distance, chosen, values[np.ix_(current, current)])
+def read_column(catalogue: Catalogue, space: Space, task: str, asked: str = "") -> TargetColumn:
+    """Return the distances to one task by every distance of the space, without reading the matrices.
+
+    Args:
+        catalogue: Where fingerprints and distances are kept.
+        space: The space.
+        task: Address of the target, or its name where only one site has it.
+        asked: Name of a distance that is wanted even if it is computed on demand only.
+
+    Raises:
+        UnknownNameError: If no current task, or more than one, is meant.
+    """
+    names = distances.available(space, asked)
+    listings = grow(catalogue, space, names)
+    current = [k for k, entry in enumerate(listings) if entry.current]
+    target = _position([listings[k].key for k in current], task)
+    values = {name: catalogue.column(listings, current[target], name)[current] for name in names}
+    return TargetColumn(tuple(catalogue.tasks(listings)), target, values)
 
 
-def _fill(catalogue: Catalogue, space: Space, entries: Sequence[Entry], name: str) -> dict[int, Border]:
-    borders = catalogue.borders(space, name)
-    new = [k for k, entry in enumerate(entries) if entry.seq not in borders]
-    if not new:
-        return borders
-    fresh = dict(zip([entries[k].seq for k in new], _borders(entries, new, name), strict=True))
-    with catalogue.writing() as writer:
-        for seq, border in fresh.items():
-            writer.add_border(seq, name, border)
-    return borders | fresh
+def column_of(matrices: Mapping[str, SimilarityMatrix], task: str) -> TargetColumn:
+    """Return one column of every matrix.
+
+    Args:
+        matrices: Distance name → matrix, all over the same tasks.
+        task: Address of the target, or its name where only one site has it.
+
+    Raises:
+        UnknownNameError: If no task, or more than one, is meant.
+    """
+    any_matrix = next(iter(matrices.values()))
+    target = any_matrix.index(task)
+    return TargetColumn(
+        any_matrix.entries, target, {name: m.values[:, target] for name, m in matrices.items()}
+    )
 
 
-def _borders(entries: Sequence[Entry], new: Sequence[int], name: str) -> list[Border]:
-    distance = distances.get(name)
-    everyone = [entry.fingerprint for entry in entries]
-    newcomers = [everyone[k] for k in new]
-    rows, columns = distance.matrix(newcomers, everyone), distance.matrix(everyone, newcomers)
-    return [Border(rows[i, : k + 1], columns[:k, i]) for i, k in enumerate(new)]
+def _read(
+    catalogue: Catalogue, space: Space, names: Sequence[str], among: Container[str] | None = None
+) -> dict[str, SimilarityMatrix]:
+    listings = grow(catalogue, space, names)
+    places = {
+        k: entry
+        for k, entry in enumerate(listings)
+        if entry.current and (among is None or entry.key in among)
+    }
+    entries = tuple(catalogue.tasks(places.values()))
+    return {
+        name: SimilarityMatrix(name, entries, _assemble(catalogue, space, places, name)) for name in names
+    }
+
+
+def _assemble(catalogue: Catalogue, space: Space, places: Mapping[int, Listing], distance: str) -> Values:
+    """Return the values among some fingerprints, given by position in the order of arrival."""
+    borders = catalogue.borders(space, distance, [entry.seq for entry in places.values()])
+    at = np.array(list(places), dtype=np.int64)
+    values = np.full((len(at), len(at)), np.nan)
+    for i, (k, entry) in enumerate(places.items()):
+        border, earlier = borders[entry.seq], at[:i]
+        values[i, :i], values[:i, i] = border.to_earlier[earlier], border.from_earlier[earlier]
+        values[i, i] = border.to_earlier[k]
+    return values
+
+
+def _position(keys: Sequence[str], key: str) -> int:
+    matches = [i for i, known in enumerate(keys) if key in (known, known.split("/", 1)[1])]
+    if len(matches) == 1:
+        return matches[0]
+    choices = [keys[i] for i in matches] or list(keys)
+    problem = "names several tasks" if matches else "is no task of the catalogue"
+    more = f" and {len(choices) - _NAMED:,} more" if len(choices) > _NAMED else ""
+    named = ", ".join(choices[:_NAMED]) + more
+    remedy = f"choose one of: {named}" if choices else "no task has released a fingerprint"
+    raise UnknownNameError(f"{key!r} {problem}", remedy=remedy)

@@ -1,15 +1,18 @@
 """Which sources to try for a target: by distance alone, and by what was measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.matrix import SimilarityMatrix
+from aggregator.matrix import TargetColumn
+from aggregator.outcomes import Outcome
 from aggregator.recommender import Forecast, LearnedRecommender
 from aggregator.study import Setting, Study
 from federation.errors import UnknownNameError
-from federation.ranking import Candidates
+from federation.ranking import Candidates, Recommendation
+
+_MOST_SOURCES = 300  # nearest sources that are forecast, beside all that were measured
 
 
 @dataclass(frozen=True)
@@ -29,25 +32,29 @@ class SettingForecast:
     forecasts: tuple[Forecast, ...]
 
 
-def candidates(matrices: Mapping[str, SimilarityMatrix], target: str) -> Candidates:
-    """Return everything known about the possible sources of a target.
+def candidates(column: TargetColumn) -> Candidates:
+    """Return everything known about the possible sources of a target."""
+    keys = [entry.fingerprint.key for entry in column.entries]
+    others = np.array([i for i in range(len(keys)) if i != column.target], dtype=np.int64)
+    return Candidates(
+        target=keys[column.target],
+        sources=[keys[i] for i in others],
+        values={name: values[others] for name, values in column.values.items()},
+        cards={entry.fingerprint.key: entry.fingerprint.card for entry in column.entries},
+    )
+
+
+def involved(ranking: Sequence[Recommendation], outcomes: Sequence[Outcome]) -> set[str]:
+    """Return the tasks a forecast is about: target, nearest sources, everything that was measured.
+
+    Learning compares every two tasks; in a catalogue of thousands only these take part.
 
     Args:
-        matrices: Distance name → matrix, all over the same tasks.
-        target: Address or unambiguous name of the target.
-
-    Raises:
-        UnknownNameError: If there is no such target.
+        ranking: Every source of the target, nearest first; at least one.
+        outcomes: The measured outcomes.
     """
-    any_matrix = next(iter(matrices.values()))
-    position = any_matrix.index(target)
-    others = np.array([i for i in range(len(any_matrix.keys)) if i != position], dtype=np.int64)
-    return Candidates(
-        target=any_matrix.keys[position],
-        sources=[any_matrix.keys[i] for i in others],
-        values={name: m.values[others, position] for name, m in matrices.items()},
-        cards={f.key: f.card for f in any_matrix.fingerprints},
-    )
+    measured = {task for outcome in outcomes for task in (outcome.source, outcome.target)}
+    return {ranking[0].target, *(each.source for each in ranking[:_MOST_SOURCES]), *measured}
 
 
 def learn(study: Study, settings: Sequence[Setting], distance: str) -> list[LearnedRecommender]:

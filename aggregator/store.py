@@ -6,12 +6,13 @@ what is already there.
 """
 
 import json
+import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,10 @@ from aggregator import outcome_table
 from aggregator.outcome_table import Imported
 from aggregator.outcomes import Outcome
 from federation.canonical import canonical_json
+from federation.container import read_head
 from federation.errors import StoreError, UnknownNameError
 from federation.fingerprint import Fingerprint
+from federation.names import task_key
 from federation.space import Space
 
 Values = npt.NDArray[np.float64]
@@ -95,15 +98,43 @@ class Entry:
 
     Args:
         seq: Order of arrival.
+        fingerprint_id: SHA-256 of the signed fingerprint.
         current: False once the site has sent a newer one for the same task.
         received_at: Unix time of arrival.
-        fingerprint: The fingerprint, bound to its space.
+        fingerprint: The fingerprint, whole and bound to its space, or without its sketches.
     """
 
     seq: int
+    fingerprint_id: str
     current: bool
     received_at: float
     fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the catalogue knows of a fingerprint without reading its sketches.
+
+    Args:
+        seq: Order of arrival.
+        fingerprint_id: SHA-256 of the signed fingerprint.
+        site: Name of the site.
+        task: Name of the task.
+        current: False once the site has sent a newer one for the same task, or withdrawn it.
+        received_at: Unix time of arrival.
+    """
+
+    seq: int
+    fingerprint_id: str
+    site: str
+    task: str
+    current: bool
+    received_at: float
+
+    @property
+    def key(self) -> str:
+        """Address of the task in the consortium: ``site/task``."""
+        return task_key(self.site, self.task)
 
 
 class Catalogue:
@@ -167,17 +198,94 @@ class Catalogue:
         with self._errors(), self._engine.connect() as connection:
             rows = connection.execute(query.order_by(_fingerprint.c.seq)).all()
         return [
-            Entry(r.seq, r.current, r.received_at, Fingerprint.from_bytes(r.content).bind(space))
+            Entry(
+                r.seq,
+                r.fingerprint_id,
+                r.current,
+                r.received_at,
+                Fingerprint.from_bytes(r.content).bind(space),
+            )
             for r in rows
         ]
 
-    def borders(self, space: Space, distance: str) -> dict[int, Border]:
-        """Return the stored borders of a distance by ``seq``."""
+    def listings(self, space: Space) -> list[Listing]:
+        """Return a line for every fingerprint ever accepted in a space, in order of arrival."""
+        table = _fingerprint.c
+        columns = (table.seq, table.fingerprint_id, table.site, table.task, table.current, table.received_at)
+        query = sa.select(*columns).where(table.space_id == space.space_id).order_by(table.seq)
+        with self._errors(), self._engine.connect() as connection:
+            return [Listing(*row) for row in connection.execute(query)]
+
+    def tasks(self, listings: Iterable[Listing]) -> list[Entry]:
+        """Return the current ones of some fingerprints, without sketches, reading only their beginnings."""
+        current = [listing for listing in listings if listing.current]
+        heads = self.heads(listing.seq for listing in current)
+        return [
+            Entry(known.seq, known.fingerprint_id, known.current, known.received_at, head)
+            for known, head in zip(current, heads, strict=True)
+        ]
+
+    def fingerprint(self, seq: int, space: Space) -> Fingerprint:
+        """Return one fingerprint, bound to its space."""
+        return Fingerprint.from_bytes(self.content(seq)).bind(space)
+
+    def content(self, seq: int) -> bytes:
+        """Return one fingerprint as its site sent it."""
+        query = sa.select(_fingerprint.c.content).where(_fingerprint.c.seq == seq)
+        with self._errors(), self._engine.connect() as connection:
+            content: bytes = connection.execute(query).scalar_one()
+        return content
+
+    def heads(self, seqs: Iterable[int]) -> list[Fingerprint]:
+        """Return fingerprints without their sketches, reading only the beginning of each."""
+        with self._errors(), self._engine.connect() as connection:
+            driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+            return [Fingerprint.from_head(_head(driver, seq)) for seq in seqs]
+
+    def first_without_border(self, space: Space, distance: str) -> int | None:
+        """Return ``seq`` of the first fingerprint of a space whose border of a distance is not stored.
+
+        Borders are stored in order of arrival, so it is the one after the last that has one.
+        """
+        table = _fingerprint.c
+        border = sa.exists().where(_border.c.seq == table.seq, _border.c.distance == distance)
+        here = sa.select(table.seq).where(table.space_id == space.space_id)
+        with self._errors(), self._engine.connect() as connection:
+            last = connection.execute(here.where(border).order_by(table.seq.desc()).limit(1)).scalar() or 0
+            first: int | None = connection.execute(
+                here.where(table.seq > last).order_by(table.seq).limit(1)
+            ).scalar()
+        return first
+
+    def column(self, listings: Sequence[Listing], k: int, distance: str) -> Values:
+        """Return the distances to one fingerprint from all of its space, without reading the whole matrix.
+
+        Args:
+            listings: Every fingerprint of the space, in order of arrival.
+            k: Position of the target.
+            distance: Name of a distance whose borders are all stored.
+
+        Returns:
+            float64 [n_fingerprints].
+        """
+        entry = sa.func.substr(_border.c.to_earlier, 8 * k + 1, 8).label("value")
+        here = _border.c.distance == distance
+        earlier = sa.select(_border.c.from_earlier).where(here, _border.c.seq == listings[k].seq)
+        later = sa.select(_border.c.seq, entry).where(here, _border.c.seq >= listings[k].seq)
+        with self._errors(), self._engine.connect() as connection:
+            above = _floats(connection.execute(earlier).scalar_one())
+            below = {row.seq: row.value for row in connection.execute(later)}
+        return np.concatenate([above, _floats(b"".join(below[entry.seq] for entry in listings[k:]))])
+
+    def borders(self, space: Space, distance: str, seqs: Iterable[int] | None = None) -> dict[int, Border]:
+        """Return the stored borders of a distance by ``seq``, by default of every fingerprint of a space."""
         query = (
             sa.select(_border)
             .join(_fingerprint)
             .where(_fingerprint.c.space_id == space.space_id, _border.c.distance == distance)
         )
+        if seqs is not None:
+            query = query.where(_border.c.seq.in_(list(seqs)))
         with self._errors(), self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return {r.seq: Border(_floats(r.to_earlier), _floats(r.from_earlier)) for r in rows}
@@ -219,7 +327,7 @@ class Catalogue:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             cause = str(getattr(error, "orig", None) or error)
             damaged = "malformed" in cause or "not a database" in cause
             raise StoreError(
@@ -314,6 +422,12 @@ class CatalogueWriter:
 
 def _latest_run() -> sa.Select[Any]:
     return sa.select(_run).order_by(_run.c.finished_at.desc()).limit(1)
+
+
+def _head(connection: sqlite3.Connection, seq: int) -> bytes:
+    """The beginning of a stored fingerprint, up to where its arrays start."""
+    with connection.blobopen("fingerprint", "content", seq, readonly=True) as blob:
+        return read_head(blob.read)
 
 
 def _floats(data: bytes) -> Values:

@@ -32,7 +32,7 @@ def tasks_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "mechanism": e.fingerprint.privacy.mechanism,
             "unreadable": e.fingerprint.provenance.n_unreadable,
             "arithmetic": e.fingerprint.provenance.arithmetic,
-            "fingerprint_id": e.fingerprint.fingerprint_id,
+            "fingerprint_id": e.fingerprint_id,
             "received_at": e.received_at,
         }
         for e in entries

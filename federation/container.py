@@ -4,7 +4,7 @@ Reading encodes again and compares: a change of any byte, even in padding or key
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,36 @@ def unpack(data: bytes, what: str) -> tuple[dict[str, Any], dict[str, npt.NDArra
             remedy="the file is truncated, damaged or altered: fetch or make it again",
         ) from error
     return header, arrays
+
+
+def read_head(read: Callable[[int], bytes]) -> bytes:
+    """Return the beginning of what ``pack`` wrote, up to where the arrays start.
+
+    Args:
+        read: Returns the next so many bytes of the file.
+    """
+    length = read(8)
+    return length + read(min(int.from_bytes(length, "little"), MAX_BYTES))
+
+
+def unpack_header(head: bytes, what: str) -> dict[str, Any]:
+    """Return the header alone, unchecked against the arrays, from the beginning of a file.
+
+    Args:
+        head: What ``read_head`` returned.
+        what: What it should be, for the message of the error.
+
+    Raises:
+        FingerprintError: If that is no such beginning.
+    """
+    try:
+        header: dict[str, Any] = json.loads(_metadata(head)[_KEY])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FingerprintError(
+            f"{what}: its header is not what fedprint wrote ({type(error).__name__})",
+            remedy="the file is truncated, damaged or altered: fetch or make it again",
+        ) from error
+    return header
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -3,7 +3,7 @@
 On disk and on the wire a fingerprint is one container: canonical JSON header, signature, arrays.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.canonical import canonical_json, sha256_hex
-from federation.container import pack, unpack
+from federation.container import pack, unpack, unpack_header
 from federation.errors import FingerprintError, SpaceMismatchError
 from federation.identity import SiteIdentity, verify
 from federation.names import check_name, task_key
@@ -149,19 +149,27 @@ class Fingerprint:
             FingerprintError: If the bytes are truncated, altered or no fingerprint.
         """
         container, arrays = unpack(data, "fingerprint")
-        try:
-            fingerprint = _decode(container, arrays)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FingerprintError(
-                f"a fingerprint's header is malformed ({type(error).__name__})",
-                remedy="ask the site to make it again with this version of fedprint",
-            ) from error
+        fingerprint = _parse(container, lambda kinds: {kind: decode_sketch(kind, arrays) for kind in kinds})
         if fingerprint.to_bytes() != data:
             raise FingerprintError(
                 f"fingerprint {fingerprint.key} does not match its own header",
                 remedy="ask the site to send it again",
             )
         return fingerprint
+
+    @classmethod
+    def from_head(cls, head: bytes) -> "Fingerprint":
+        """Return a fingerprint without its sketches from the beginning of its file.
+
+        Card, privacy statement and provenance can be read from it; its id and signature belong to the whole.
+
+        Args:
+            head: What ``container.read_head`` returned.
+
+        Raises:
+            FingerprintError: If that is no beginning of a fingerprint.
+        """
+        return _parse(unpack_header(head, "fingerprint"), lambda _: {})
 
     @cached_property
     def _tensors(self) -> dict[str, npt.NDArray[Any]]:
@@ -195,7 +203,21 @@ def _array_digest(array: npt.NDArray[Any]) -> str:
     return sha256_hex(canonical_json([array.dtype.str, list(array.shape)]) + array.tobytes())
 
 
-def _decode(container: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Fingerprint:
+def _parse(
+    container: Mapping[str, Any], sketches: Callable[[Sequence[str]], Mapping[str, Sketch]]
+) -> Fingerprint:
+    try:
+        return _decode(container, sketches)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FingerprintError(
+            f"a fingerprint's header is malformed ({type(error).__name__})",
+            remedy="ask the site to make it again with this version of fedprint",
+        ) from error
+
+
+def _decode(
+    container: Mapping[str, Any], sketches: Callable[[Sequence[str]], Mapping[str, Sketch]]
+) -> Fingerprint:
     header = container["header"]
     if header["schema"] != SCHEMA:
         raise FingerprintError(
@@ -206,7 +228,7 @@ def _decode(container: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
         site=header["site"],
         card=TaskCard.from_json(header["card"]),
         space_id=header["space_id"],
-        sketches={kind: decode_sketch(kind, arrays) for kind in header["sketches"]},
+        sketches=sketches(header["sketches"]),
         privacy=PrivacyStatement(**{**header["privacy"], "mode": TrustMode(header["privacy"]["mode"])}),
         provenance=Provenance(
             **{**header["provenance"], "sampling": SamplingPlan(**header["provenance"]["sampling"])}

@@ -4,14 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aggregator.matrix import read_all
+from aggregator.matrix import column_of, read_all
 from aggregator.recommend import candidates, forecast, learn
 from aggregator.recommender.consortium import consortium_study
 from aggregator.report import write_report
 from aggregator.report.data import MissingTask, ReportData, TaskEntry
-from aggregator.store import Catalogue
+from aggregator.store import Catalogue, Entry
 from federation.errors import UnknownNameError
-from federation.fingerprint import Fingerprint
 from federation.ranking import rank_sources
 
 REASONS = {
@@ -54,9 +53,9 @@ def report_data(catalogue: Catalogue, distance: str) -> ReportData:
         created=datetime.fromtimestamp(run["finished_at"], tz=UTC),
         distance=distance,
         matrices={name: m.values for name, m in matrices.items()},
-        tasks=tuple(_entry(fingerprint) for fingerprint in matrix.fingerprints),
+        tasks=tuple(map(_entry, matrix.entries)),
         recommendations={
-            key: tuple(rank_sources(candidates(matrices, key), distance)) for key in matrix.keys
+            key: tuple(rank_sources(candidates(column_of(matrices, key)), distance)) for key in matrix.keys
         },
         forecasts={key: tuple(forecast(each, key) for each in learned) for key in matrix.keys},
         missing=tuple(_missing(entry) for entry in run["missing"]),
@@ -65,15 +64,16 @@ def report_data(catalogue: Catalogue, distance: str) -> ReportData:
     )
 
 
-def _entry(fingerprint: Fingerprint) -> TaskEntry:
+def _entry(entry: Entry) -> TaskEntry:
+    fingerprint = entry.fingerprint
     return TaskEntry(
         key=fingerprint.key,
         site=fingerprint.site,
         card=fingerprint.card,
         privacy=fingerprint.privacy,
         provenance=fingerprint.provenance,
-        fingerprint_id=fingerprint.fingerprint_id,
-        n=fingerprint.histogram.n,
+        fingerprint_id=entry.fingerprint_id,
+        n=fingerprint.card.n_images,
     )
 
 

@@ -136,14 +136,13 @@ def _withdraw_what_is_no_longer_offered(
     A task that failed this time, or whose site did not answer, keeps the fingerprint it had.
     """
     with catalogue.writing() as writer:
-        for entry in catalogue.entries(space):
-            fingerprint = entry.fingerprint
-            reply = answers.replies.get(fingerprint.site)
+        for entry in catalogue.listings(space):
+            reply = answers.replies.get(entry.site)
             codes = {result.task: result.code for result in reply.results} if reply else {}
-            gone = reply is not None and codes.get(fingerprint.card.task, WITHHELD) == WITHHELD
-            if entry.current and (gone or fingerprint.site not in hub.roster):
+            gone = reply is not None and codes.get(entry.task, WITHHELD) == WITHHELD
+            if entry.current and (gone or entry.site not in hub.roster):
                 writer.withdraw(entry.seq)
-                writer.add_event("withdrawn", job_id, task=fingerprint.key)
+                writer.add_event("withdrawn", job_id, task=entry.key)
 
 
 def _withheld(answers: RoundResult) -> tuple[str, ...]:
@@ -158,7 +157,7 @@ def _withheld(answers: RoundResult) -> tuple[str, ...]:
 def _let_listeners_rank(
     grid: Grid, hub: HubConfig, space: Space, catalogue: Catalogue, job_id: str, listening: tuple[str, ...]
 ) -> list[Missing]:
-    sources = tuple(e.fingerprint.to_bytes() for e in catalogue.entries(space) if e.current)
+    sources = tuple(catalogue.content(e.seq) for e in catalogue.listings(space) if e.current)
     answers = ask_everyone(
         grid,
         QUERY_LISTEN,

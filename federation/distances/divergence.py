@@ -1,18 +1,65 @@
 """Distances that compare frequencies bin by bin through logarithms (natural, so in nats)."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from federation.distances.base import Matrix
-from federation.distances.histogram import BilinearDistance, PairwiseDistance
-from federation.distances.stack import HistogramStack
+from federation.distances.histogram import Ask, BilinearDistance, PairwiseDistance, Side
+from federation.distances.stack import Block, Histograms, itself, slices
 
 Weighting = Literal["uniform", "target", "source"]
 
 CLIP = 1e-4
+_AT_ONCE = 2**16  # numbers whose logarithms are taken while they are in a core's cache (512 KiB)
 _TINY = 1e-300  # stands for an empty bin inside a logarithm: x·log(x) is then 0 to every digit
+
+
+def x_log_x(h: Matrix) -> Matrix:
+    """Σ h·log h; cells that are empty, or that noise made negative, add nothing."""
+    positive = np.maximum(h, _TINY)
+    return np.asarray(np.einsum("...b,...b->...", positive, np.log(positive)))
+
+
+def log_partition(h: Matrix) -> Matrix:
+    """Log Σ exp h, what normalises the softmax of frequencies."""
+    return np.log(_row_sums(np.exp(h)))
+
+
+def clipped_logarithms(h: Matrix, out: Matrix) -> None:
+    """Binary logarithms, which are markedly faster than natural ones, of frequencies clipped from below."""
+    clipped(h, out)
+    np.log2(out, out=out)
+
+
+def clipped(h: Matrix, out: Matrix) -> None:
+    """Frequencies clipped from below."""
+    out.fill(CLIP)  # the maximum of two arrays is several times as fast as that of an array and a number
+    np.maximum(h, out, out=out)
+
+
+def clipped_inverse_total(h: Matrix) -> Matrix:
+    """What divides clipped frequencies so that they sum to one again."""
+    return np.asarray(1.0 / _row_sums(np.maximum(h, CLIP)))
+
+
+def clipped_log_total(h: Matrix) -> Matrix:
+    """Logarithm of the sum of clipped frequencies."""
+    return np.log(_row_sums(np.maximum(h, CLIP)))
+
+
+def clipped_x_log_x(h: Matrix) -> Matrix:
+    """Σ p·log p of clipped frequencies p that are divided by their sum."""
+    p = np.maximum(h, CLIP)
+    p /= _row_sums(p)[..., None]
+    return x_log_x(p)
+
+
+def half_x_log_2x(h: Matrix) -> Matrix:
+    """½ Σ x·log 2x of positive frequencies x."""
+    return np.asarray((x_log_x(h) + np.log(2) * _row_sums(np.maximum(h, _TINY))) / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +81,24 @@ class BinnedKld(BilinearDistance):
 
     weighting: Weighting
     n_bins: int
+    source: ClassVar[Side] = Side(itself, log_partition)
+    target: ClassVar[Side] = Side(itself, x_log_x)
 
-    def _fill(self, values: Matrix, sources: HistogramStack, targets: HistogramStack) -> None:
+    def _fill(self, values: Matrix, sources: Histograms, targets: Histograms) -> None:
         super()._fill(values, sources.coarsened_to(self.n_bins), targets.coarsened_to(self.n_bins))
 
-    def _weights(self, sources: HistogramStack, targets: HistogramStack) -> tuple[Matrix, Matrix]:
+    def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
+        """Return the inner products that are needed, unless bins are merged first."""
+        whole = few.coarsened_to(self.n_bins) is few
+        return super().asks(few, both_ways=both_ways) if whole else {}
+
+    def _weights(self, sources: Histograms, targets: Histograms) -> tuple[Matrix, Matrix]:
         uniform = super()._weights(sources, targets)
         if self.weighting == "target":
             return uniform[0], _softmax(targets.means())
         if self.weighting == "source":
             return _shares(np.abs(sources.means())), np.ones_like(uniform[1])
         return uniform
-
-    def _source_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        return h, np.log(_row_sums(np.exp(h)))
-
-    def _target_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        return h, _x_log_x(h)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,41 +109,37 @@ class ClippedKld(BilinearDistance):
     rows then sum to more than one, and D can be negative.
     """
 
-    def _source_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        q = np.maximum(h, CLIP)
-        return np.log(q), np.log(_row_sums(q))
-
-    def _target_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        p = np.maximum(h, CLIP)
-        p /= _row_sums(p)[..., None]
-        return p, _x_log_x(p)
+    factor: ClassVar[float] = float(np.log(2))
+    source: ClassVar[Side] = Side(clipped_logarithms, clipped_log_total)
+    target: ClassVar[Side] = Side(clipped, clipped_x_log_x, clipped_inverse_total)
 
 
 @dataclass(frozen=True, kw_only=True)
 class JensenShannon(PairwiseDistance):
     """Jensen–Shannon divergence (Lin 1991), at most log 2, mean over features.
 
-    It is ½ g(h_s) + ½ g(h_t) − g(½ h_s + ½ h_t) where g(x) = Σ x log x.
+    It is ½ g(h_s) + ½ g(h_t) − g(½ h_s + ½ h_t) where g(x) = Σ x log x, and the last term is
+    ½ g(h_s + h_t) − ½ log 2 Σ (h_s + h_t).
     """
 
-    def _curves(self, h: Matrix) -> Matrix:
-        return np.maximum(h, _TINY) / 2
+    side: ClassVar[Side] = Side(itself, half_x_log_2x)
 
     def _compare(self, left: Matrix, right: Matrix) -> Matrix:
-        values: Matrix = (_x_log_x(2 * left)[:, None] + _x_log_x(2 * right)) / 2
-        mixed, logarithms = np.empty_like(right), np.empty_like(right)
-        for row, total in zip(left, values, strict=True):
-            np.add(right, row, out=mixed)
-            np.log(mixed, out=logarithms)
-            # One dot product per pair.
-            total -= (mixed[:, None, :] @ logarithms[:, :, None]).ravel()
+        left = np.maximum(left, _TINY)  # then no sum is zero
+        right = right if right.min() >= 0 else np.maximum(right, 0)
+        values = np.zeros((len(left), len(right)))
+        step = _AT_ONCE // len(right) + 1
+        room = np.empty((2, len(right) * step))
+        for part in slices(right.shape[1], step):
+            shape = right[:, part].shape
+            mixed, logarithms = (array[: math.prod(shape)].reshape(shape) for array in room)
+            for ours, found in zip(left[:, part], values, strict=True):
+                np.add(right[:, part], ours, out=mixed)
+                np.log2(mixed, out=logarithms)
+                # BLAS would start threads of its own for long vectors.
+                found += np.einsum("tk,tk->t", mixed, logarithms)
+        values *= -np.log(2) / 2
         return values
-
-
-def _x_log_x(x: Matrix) -> Matrix:
-    """Σ x·log x over the last axis; cells that are empty, or that noise made negative, add nothing."""
-    positive = np.maximum(x, _TINY)
-    return np.asarray(np.einsum("...b,...b->...", positive, np.log(positive)))
 
 
 def _row_sums(x: Matrix) -> Matrix:

@@ -1,22 +1,37 @@
 """Distances between histograms, and the two ways of computing all pairs of them in bounded memory."""
 
 import math
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
 from federation.distances.base import Comparable, Distance, Matrix
-from federation.distances.stack import HistogramStack, slices, stack_pair
+from federation.distances.sketch_stack import stack_pair
+from federation.distances.stack import (
+    CHUNK,
+    Block,
+    Embedding,
+    Histograms,
+    Room,
+    Term,
+    slices,
+)
 from federation.distances.threads import for_each
 from federation.sketches import HistogramSketch
 
+Ask: TypeAlias = Callable[[Block], object]
+"""Makes a task remember how it compares with a few others."""
+
 TILE = 1024  # sources and targets per matrix product
 BLOCK = 2**23  # numbers held per side of a matrix product (64 MiB)
-CHUNK = 2**18  # numbers a thread prepares at a time (2 MiB)
+FEW = 4  # tasks that are compared with many others without a matrix product
 CURVE = 2**10  # numbers of one task that are compared pair by pair at a time
-_SIDE = 32  # sources and targets whose curves then stay in a core's cache
+_SIDE = 32  # sources and targets whose vectors then stay in a core's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,118 +47,252 @@ class HistogramDistance(Distance):
 
     def matrix(self, sources: Sequence[Comparable], targets: Sequence[Comparable]) -> Matrix:
         """Return float64 [n_sources, n_targets]: the distance of every source to every target."""
+        if not (len(sources) and len(targets)):
+            return np.zeros((len(sources), len(targets)))
+        return self.between(*stack_pair(sources, targets))
+
+    def between(self, sources: Histograms, targets: Histograms) -> Matrix:
+        """Return float64 [n_sources, n_targets] of histograms of one space.
+
+        Raises:
+            FingerprintError: If a histogram holds no images.
+        """
         values = np.zeros((len(sources), len(targets)))
-        if values.size:
-            self._fill(values, *stack_pair(sources, targets))
-        return np.maximum(values, 0.0, out=values) if self.non_negative else values
+        if len(sources) <= FEW:
+            with_many([self], sources, targets, lambda a, b, part: self.fill(values[:, part], a, b))
+        elif len(targets) <= FEW:
+            with_many(
+                [self], targets, sources, lambda a, b, part: self.fill(values[part], b, a), both_ways=True
+            )
+        else:
+            self.fill(values, sources, targets)
+        return values
+
+    def fill(self, values: Matrix, sources: Histograms, targets: Histograms) -> None:
+        """Write the distances into the zeros of ``values``, float64 [n_sources, n_targets]."""
+        self._fill(values, sources, targets)
+        if self.non_negative:
+            np.maximum(values, 0.0, out=values)
+
+    def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
+        """Return how a few tasks and another are compared in ways that ``fill`` needs and blocks remember.
+
+        Args:
+            few: The few, as sources.
+            both_ways: Whether distances from the other to the few will be wanted as well.
+
+        Returns:
+            Name of the comparison, which distances may share → what makes the other remember it.
+        """
+        del few, both_ways
+        return {}
 
     @abstractmethod
-    def _fill(self, values: Matrix, sources: HistogramStack, targets: HistogramStack) -> None:
+    def _fill(self, values: Matrix, sources: Histograms, targets: Histograms) -> None:
         """Write the distances into the zeros of ``values``."""
+
+
+def with_many(
+    distances: Sequence[HistogramDistance],
+    few: Histograms,
+    many: Histograms,
+    work: Callable[[Block, Block, slice], None],
+    *,
+    both_ways: bool = False,
+) -> None:
+    """Compare a few tasks with many, which are read once, chunk by chunk, on all cores.
+
+    Args:
+        distances: The distances by which ``work`` compares.
+        few: Tasks that are held in memory meanwhile.
+        many: Any number of tasks.
+        work: Called with the few, a chunk of the many, and where in ``many`` that chunk lies.
+        both_ways: Whether the many are compared as sources as well.
+    """
+    ours = few.block(slice(0, len(few)), Room())
+    asks: list[Ask] = list(
+        {how: ask for d in distances for how, ask in d.asks(ours, both_ways=both_ways).items()}.values()
+    )
+    own = threading.local()
+
+    def compare(part: slice) -> None:
+        room: Room = own.__dict__.setdefault("room", Room())
+        met = []
+        for task in many.pieces(part, room):
+            for ask in asks:  # while the task is in the core's cache
+                ask(task)
+            task.forget_vectors()
+            met.append(task)
+        chunk = many.block(part, room)
+        chunk.learn(ours, met)
+        work(ours, chunk, part)
+
+    for_each(many.chunks(), compare)
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a distance makes of one of the two tasks.
+
+    Args:
+        vectors: Embedding of frequencies, to be compared with that of the other task.
+        term: What is added per histogram, if anything.
+        scale: What the vectors are multiplied by per histogram, if anything.
+    """
+
+    vectors: Embedding
+    term: Term | None = None
+    scale: Term | None = None
+
+    def terms(self, stack: Histograms) -> Matrix:
+        """Return float64 [n_tasks, n_features]: what is added per histogram."""
+        return _per_histogram(stack, self.term, 0.0)
+
+    def scales(self, stack: Histograms) -> Matrix:
+        """Return float64 [n_tasks, n_features]: what the vectors are multiplied by."""
+        return _per_histogram(stack, self.scale, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BilinearDistance(HistogramDistance):
-    """A distance Σ_f w_s w_t (a(h_s) + b(h_t) − ⟨L(h_s), R(h_t)⟩): one matrix product gives all pairs.
+    """A distance Σ_f w_s w_t (a(h_s) + b(h_t) − c ⟨L(h_s), R(h_t)⟩): one matrix product gives all pairs.
 
-    h_s and h_t are the frequencies of source and target in feature f. The terms a and b and the weights are
-    appended to L and R as two more columns, so that nothing but the product is left to do.
+    h_s and h_t are the frequencies of source and target in feature f; a and L are the term and the scaled
+    vectors of the source's side, b and R of the target's, c is the factor.
     """
 
-    @abstractmethod
-    def _source_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        """Return L float64 [tasks, features, n_bins] and a float64 [tasks, features]."""
+    source: ClassVar[Side]
+    target: ClassVar[Side]
+    factor: ClassVar[float] = 1.0
 
-    @abstractmethod
-    def _target_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        """Return R float64 [tasks, features, n_bins] and b float64 [tasks, features]."""
-
-    def _weights(self, sources: HistogramStack, targets: HistogramStack) -> tuple[Matrix, Matrix]:
+    def _weights(self, sources: Histograms, targets: Histograms) -> tuple[Matrix, Matrix]:
         """Return w_s and w_t, float64 [tasks, features]; their products sum to one over features."""
         n_features = sources.n_features
         ones = np.ones((len(sources), n_features))
         return ones, np.full((len(targets), n_features), 1.0 / n_features)
 
-    def _fill(self, values: Matrix, sources: HistogramStack, targets: HistogramStack) -> None:
-        source_weights, target_weights = self._weights(sources, targets)
-        left = _Side(sources, source_weights, self._source_side, sign=1, term=-2, one=-1)
-        right = _Side(targets, target_weights, self._target_side, sign=-1, term=-1, one=-2)
+    def _fill(self, values: Matrix, sources: Histograms, targets: Histograms) -> None:
+        weights = self._weights(sources, targets)
+        if isinstance(sources, Block) and isinstance(targets, Block):
+            self._fill_few(values, (sources, weights[0]), (targets, weights[1]))
+        else:
+            self._fill_all(values, (sources, weights[0]), (targets, weights[1]))
+
+    def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
+        """Return the inner products that are needed."""
+        pairs = [(self.target.vectors, self.source.vectors)]
+        if both_ways and not self.symmetric:
+            pairs.append((self.source.vectors, self.target.vectors))
+        return {pair: partial(_multiply, few, *pair) for pair in pairs}
+
+    def _fill_few(self, values: Matrix, left: tuple[Block, Matrix], right: tuple[Block, Matrix]) -> None:
+        (sources, source_weights), (targets, target_weights) = left, right
+        products = sources.products(self.source.vectors, targets, self.target.vectors)
+        products = products * (
+            self.factor * self.source.scales(sources)[:, None] * self.target.scales(targets)
+        )
+        own, terms = self.source.terms(sources), self.target.terms(targets)
+        per_feature = own[:, None] + terms - products
+        values += np.einsum("stf,sf,tf->st", per_feature, source_weights, target_weights)
+
+    def _fill_all(
+        self, values: Matrix, left: tuple[Histograms, Matrix], right: tuple[Histograms, Matrix]
+    ) -> None:
+        (sources, source_weights), (targets, target_weights) = left, right
+        values += (source_weights * self.source.terms(sources)) @ target_weights.T
+        values += source_weights @ (target_weights * self.target.terms(targets)).T
+        source_weights = self.factor * source_weights * self.source.scales(sources)
+        target_weights = target_weights * self.target.scales(targets)
+        ours = _Columns(sources, source_weights, self.source.vectors)
+        theirs = _Columns(targets, target_weights, self.target.vectors)
         blocks = _feature_blocks(sources, min(TILE, max(values.shape)))
         for rows in slices(len(sources), TILE):
             for columns in slices(len(targets), TILE):
-                x, y = left.room(rows, blocks[0]), right.room(columns, blocks[0])
+                x, y = ours.room(rows, blocks[0]), theirs.room(columns, blocks[0])
                 for features in blocks:
-                    values[rows, columns] += (
-                        left.columns(rows, features, x) @ right.columns(columns, features, y).T
+                    values[rows, columns] -= (
+                        ours.fill(rows, features, x) @ theirs.fill(columns, features, y).T
                     )
 
 
 @dataclass(frozen=True)
-class _Side:
-    """One factor of the matrix product: per task and feature, its weight times (±vector, term, 1).
+class _Columns:
+    """One factor of the matrix product: per task and feature, its weight times its vector.
 
     Args:
         stack: The tasks.
         weights: float64 [tasks, features].
-        transform: Frequencies → vectors and terms.
-        sign: Of the vectors.
-        term: Column of the terms, which meets the other side's 1.
-        one: Column of the 1, which meets the other side's term.
+        embedding: Frequencies → vectors.
     """
 
-    stack: HistogramStack
+    stack: Histograms
     weights: Matrix
-    transform: Callable[[Matrix], tuple[Matrix, Matrix]]
-    sign: int
-    term: int
-    one: int
+    embedding: Embedding
 
     def room(self, tasks: slice, features: slice) -> Matrix:
         """Return room for the columns of the largest block, to be used for every block."""
-        size = (tasks.stop - tasks.start) * (features.stop - features.start) * (self.stack.n_bins + 2)
-        return np.empty(size)
+        return np.empty((tasks.stop - tasks.start) * (features.stop - features.start) * self.stack.n_bins)
 
-    def columns(self, tasks: slice, features: slice, room: Matrix) -> Matrix:
-        """Return float64 [tasks, features · (n_bins + 2)], in ``room``."""
+    def fill(self, tasks: slice, features: slice, room: Matrix) -> Matrix:
+        """Return float64 [tasks, features · n_bins], in ``room``."""
         weights = self.weights[tasks, features]
-        shape = (*weights.shape, self.stack.n_bins + 2)
+        shape = (*weights.shape, self.stack.n_bins)
         columns = room[: math.prod(shape)].reshape(shape)
 
-        def fill(part: slice) -> None:
-            chosen = slice(tasks.start + part.start, tasks.start + part.stop)
-            vectors, terms = self.transform(self.stack.frequencies(chosen, features))
-            np.multiply(vectors, self.sign * weights[part, :, None], out=columns[part, :, :-2])
-            columns[part, :, self.term] = weights[part] * terms
-            columns[part, :, self.one] = weights[part]
+        def compute(part: slice) -> None:
+            self.stack.embed(self.embedding, _within(tasks, part), features, columns[part])
+            columns[part] *= weights[part, :, None]
 
-        for_each(list(slices(len(weights), _tasks_per_chunk(columns))), fill)
+        for_each(list(slices(len(weights), _tasks_per_chunk(columns))), compute)
         return columns.reshape(len(weights), -1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairwiseDistance(HistogramDistance):
-    """A distance Σ_f d(x_s, x_t) / n_features of curves x = X(h) that no matrix product can give.
+    """A distance Σ_f (a(h_s) + a(h_t) + d(x_s, x_t)) / n_features that no matrix product can give.
 
-    Pairs are compared tile by tile on all cores. A symmetric distance of tasks among themselves is
-    computed once per pair.
+    x are the vectors and a is the term of a side that sources and targets share. Pairs are compared tile by
+    tile on all cores. A symmetric distance of tasks among themselves is computed once per pair.
     """
 
-    @abstractmethod
-    def _curves(self, h: Matrix) -> Matrix:
-        """Return X(h), float64 [tasks, features, n_bins]."""
+    side: ClassVar[Side]
 
     @abstractmethod
     def _compare(self, left: Matrix, right: Matrix) -> Matrix:
-        """Return Σ_f d, float64 [a, b], of curves float64 [a, n] and [b, n] that join several features."""
+        """Return Σ_f d, float64 [a, b], of vectors float64 [a, n] and [b, n] that join several features."""
 
-    def _fill(self, values: Matrix, sources: HistogramStack, targets: HistogramStack) -> None:
+    def _fill(self, values: Matrix, sources: Histograms, targets: Histograms) -> None:
+        if isinstance(sources, Block) and isinstance(targets, Block):
+            values += self._between_blocks(sources, targets)
+        else:
+            self._fill_all(values, sources, targets)
+        values += self.side.terms(sources).sum(axis=1)[:, None] + self.side.terms(targets).sum(axis=1)
+        values /= sources.n_features
+
+    def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
+        """Return the comparison itself."""
+        del both_ways
+        return {self.name: partial(self._between_blocks, few)}
+
+    def _between_blocks(self, sources: Block, targets: Block) -> Matrix:
+        """Return Σ_f d, float64 [n_sources, n_targets], remembered by the targets."""
+        mirrored = sources.remembered(targets, self.name) if self.symmetric else None
+        if mirrored is not None:
+            return mirrored
+
+        def compare() -> Matrix:
+            left, right = (x.every(self.side.vectors).reshape(len(x), -1) for x in (sources, targets))
+            return self._compare(left, right).T
+
+        return targets.compared(sources, self.name, compare).T
+
+    def _fill_all(self, values: Matrix, sources: Histograms, targets: Histograms) -> None:
         mirrored = self.symmetric and sources.is_same_as(targets)
         for rows in slices(len(sources), TILE):
             for columns in slices(len(targets), TILE):
                 if not mirrored or columns.start >= rows.start:
                     own = mirrored and columns.start == rows.start
                     self._fill_tile(values, (sources, rows), (targets, columns), upper=own)
-        values /= sources.n_features
         if mirrored:
             lower = np.tril_indices(len(values), -1)
             values[lower] = values.T[lower]
@@ -151,8 +300,8 @@ class PairwiseDistance(HistogramDistance):
     def _fill_tile(
         self,
         values: Matrix,
-        left: tuple[HistogramStack, slice],
-        right: tuple[HistogramStack, slice],
+        left: tuple[Histograms, slice],
+        right: tuple[Histograms, slice],
         *,
         upper: bool,
     ) -> None:
@@ -163,16 +312,15 @@ class PairwiseDistance(HistogramDistance):
             theirs = ours if upper else self._joined(*right, features)
             self._add(tile, ours, theirs, upper=upper)
 
-    def _joined(self, stack: HistogramStack, tasks: slice, features: slice) -> Matrix:
-        """Return float64 [tasks, features · n_bins]: the curves of some features end to end."""
-        curves = np.empty((tasks.stop - tasks.start, features.stop - features.start, stack.n_bins))
+    def _joined(self, stack: Histograms, tasks: slice, features: slice) -> Matrix:
+        """Return float64 [tasks, features · n_bins]: the vectors of some features end to end."""
+        joined = np.empty((tasks.stop - tasks.start, features.stop - features.start, stack.n_bins))
 
-        def fill(part: slice) -> None:
-            chosen = slice(tasks.start + part.start, tasks.start + part.stop)
-            curves[part] = self._curves(stack.frequencies(chosen, features))
+        def compute(part: slice) -> None:
+            stack.embed(self.side.vectors, _within(tasks, part), features, joined[part])
 
-        for_each(list(slices(len(curves), _tasks_per_chunk(curves))), fill)
-        return curves.reshape(len(curves), -1)
+        for_each(list(slices(len(joined), _tasks_per_chunk(joined))), compute)
+        return joined.reshape(len(joined), -1)
 
     def _add(self, values: Matrix, left: Matrix, right: Matrix, *, upper: bool) -> None:
         def compare(tile: tuple[slice, slice]) -> None:
@@ -188,10 +336,22 @@ class PairwiseDistance(HistogramDistance):
         for_each(tiles, compare)
 
 
-def _feature_blocks(stack: HistogramStack, n_tasks: int) -> list[slice]:
-    size = max(1, BLOCK // (n_tasks * (stack.n_bins + 2)))
+def _multiply(few: Block, theirs: Embedding, ours: Embedding, task: Block) -> Matrix:
+    return task.products(theirs, few, ours)
+
+
+def _per_histogram(stack: Histograms, term: Term | None, otherwise: float) -> Matrix:
+    return np.full((len(stack), stack.n_features), otherwise) if term is None else stack.terms(term)
+
+
+def _feature_blocks(stack: Histograms, n_tasks: int) -> list[slice]:
+    size = max(1, BLOCK // (n_tasks * stack.n_bins))
     return list(slices(stack.n_features, size))
 
 
 def _tasks_per_chunk(block: Matrix) -> int:
     return max(1, CHUNK // (int(block.shape[1]) * int(block.shape[2])))
+
+
+def _within(tasks: slice, part: slice) -> slice:
+    return slice(tasks.start + part.start, tasks.start + part.stop)

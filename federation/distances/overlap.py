@@ -1,38 +1,43 @@
 """Distances that compare frequencies bin by bin: by angle, and by what does not overlap."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from federation.distances.base import Matrix
-from federation.distances.histogram import BilinearDistance, PairwiseDistance
+from federation.distances.histogram import BilinearDistance, PairwiseDistance, Side
+from federation.distances.squared import energy
+from federation.distances.stack import itself
+
+
+def inverse_length(h: Matrix) -> Matrix:
+    """What makes frequencies a vector of length one."""
+    return np.asarray(1.0 / np.sqrt(energy(h)))
+
+
+def one(h: Matrix) -> Matrix:
+    """1 for every histogram."""
+    return np.ones(h.shape[:-1])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(BilinearDistance):
     """1 − cos of the angle between the frequencies of each feature, mean over features."""
 
-    def _source_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        return _directions(h), np.ones(h.shape[:2])
-
-    def _target_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        return _directions(h), np.zeros(h.shape[:2])
+    source: ClassVar[Side] = Side(itself, one, inverse_length)
+    target: ClassVar[Side] = Side(itself, None, inverse_length)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AbsoluteDifference(PairwiseDistance):
     """Σ_bins |h_s − h_t|, twice the total variation: 2 (1 − overlap), mean over features."""
 
-    def _curves(self, h: Matrix) -> Matrix:
-        return h
+    side: ClassVar[Side] = Side(itself)
 
     def _compare(self, left: Matrix, right: Matrix) -> Matrix:
         return np.asarray(cdist(left, right, "cityblock"))
-
-
-def _directions(h: Matrix) -> Matrix:
-    return np.asarray(h / np.sqrt(np.einsum("tfb,tfb->tf", h, h))[..., None])
 
 
 COSINE = Cosine(

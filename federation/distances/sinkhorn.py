@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from federation.distances.base import Matrix
 from federation.distances.histogram import HistogramDistance
-from federation.distances.stack import HistogramStack, slices
+from federation.distances.stack import Histograms, slices
 from federation.distances.threads import WORKERS, for_each
 
 PROBLEMS = 2**15  # pairs of histograms that are compared at a time: 6 MiB per array
@@ -43,7 +43,7 @@ class Sinkhorn(HistogramDistance):
     blur: float
     tolerance: float
 
-    def _fill(self, values: Matrix, sources: HistogramStack, targets: HistogramStack) -> None:
+    def _fill(self, values: Matrix, sources: Histograms, targets: Histograms) -> None:
         merged = _largest_divisor(sources.n_bins, self.max_bins)
         bins_per_merged = sources.n_bins // merged
         mirrored = sources.is_same_as(targets)

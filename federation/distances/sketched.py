@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from federation.distances.base import Comparable
-from federation.distances.stack import require_one_space_id
+from federation.distances.sketch_stack import require_one_space_id
 from federation.errors import FingerprintError, SpaceMismatchError
 from federation.fingerprint import Fingerprint
 from federation.sketches import Sketch

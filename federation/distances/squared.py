@@ -1,12 +1,18 @@
 """Squared Euclidean distances: their noise energy is known, so that it can be subtracted."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from federation.distances.base import Matrix
-from federation.distances.histogram import BilinearDistance
+from federation.distances.histogram import BilinearDistance, Side
+from federation.distances.stack import itself
+
+
+def energy(x: Matrix) -> Matrix:
+    """Σ x²."""
+    return np.asarray(np.einsum("tfb,tfb->tf", x, x))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,29 +23,15 @@ class SquaredDistance(BilinearDistance):
     features alike; noise energy per feature is subtracted from it in the same units.
     """
 
-    @abstractmethod
-    def _embed(self, h: Matrix) -> Matrix:
-        """Return x float64 [tasks, features, n_bins]."""
-
-    def _source_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        x = self._embed(h)
-        return x, _energy(x)
-
-    def _target_side(self, h: Matrix) -> tuple[Matrix, Matrix]:
-        x = self._embed(h)
-        return 2 * x, _energy(x)
+    factor: ClassVar[float] = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SquaredL2(SquaredDistance):
     """Σ_bins (h_s − h_t)²."""
 
-    def _embed(self, h: Matrix) -> Matrix:
-        return h
-
-
-def _energy(x: Matrix) -> Matrix:
-    return np.asarray(np.einsum("tfb,tfb->tf", x, x))
+    source: ClassVar[Side] = Side(itself, energy)
+    target: ClassVar[Side] = source
 
 
 L2 = SquaredL2(

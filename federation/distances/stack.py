@@ -1,161 +1,261 @@
-"""Many histograms as one: checked to share a space, read as blocks of frequencies."""
+"""Many histograms side by side, read as blocks of frequencies, wherever they are kept."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Self
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from federation.distances.base import Comparable, Matrix
-from federation.errors import FingerprintError, SpaceMismatchError
-from federation.fingerprint import Fingerprint
-from federation.sketches import HistogramSketch
+from federation.distances.base import Matrix
+from federation.distances.threads import for_each
+from federation.errors import FingerprintError
+
+CHUNK = 2**20  # numbers a thread prepares at a time (8 MiB)
+
+Embedding: TypeAlias = Callable[[Matrix, Matrix], object]
+"""Frequencies float64 [..., n_bins] → vectors of that shape, which are written into the second argument."""
+Term: TypeAlias = Callable[[Matrix], Matrix]
+"""Frequencies float64 [..., n_bins] → one number per histogram, float64 [...]."""
 
 
-@dataclass(frozen=True)
-class HistogramStack:
-    """Histograms of one space, side by side.
+def itself(h: Matrix, out: Matrix) -> None:
+    """The embedding that leaves frequencies as they are."""
+    np.copyto(out, h)
 
-    Args:
-        sketches: At least one histogram; all of one shape and with the same edges.
-        labels: What to call each of them in an error.
-    """
 
-    sketches: tuple[HistogramSketch, ...]
-    labels: tuple[str, ...]
+def cumulative(h: Matrix, out: Matrix) -> None:
+    """The embedding as cumulative frequencies."""
+    np.cumsum(h, axis=-1, out=out)
 
+
+Vectors: TypeAlias = dict[Embedding, Matrix]
+"""Embedding → float64 [tasks, features, n_bins]; ``itself`` at least."""
+
+
+class Room:
+    """Arrays that a thread uses again for every chunk: getting memory afresh takes as long as filling it."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[Embedding, Matrix] = {}
+
+    def array(self, embedding: Embedding, shape: tuple[int, ...]) -> Matrix:
+        """Return float64 of this shape, in the place of the array last returned for this embedding."""
+        size = math.prod(shape)
+        if embedding not in self._arrays or self._arrays[embedding].size < size:
+            self._arrays[embedding] = np.empty(size)
+        return self._arrays[embedding][:size].reshape(shape)
+
+
+class Histograms(ABC):
+    """Tasks of one space, each a histogram per feature."""
+
+    @abstractmethod
     def __len__(self) -> int:
-        return len(self.sketches)
+        """Number of tasks."""
 
     @property
+    @abstractmethod
     def n_features(self) -> int:
         """Number of features."""
-        return self.sketches[0].n_features
 
     @property
+    @abstractmethod
     def n_bins(self) -> int:
         """Number of bins per feature."""
-        return self.sketches[0].n_bins
 
-    def coarsened_to(self, n_bins: int) -> Self:
+    @abstractmethod
+    def coarsened_to(self, n_bins: int) -> "Histograms":
         """Return the same tasks over ``n_bins`` bins where those are exact unions of the bins at hand.
 
         Other numbers of bins stay as they are.
         """
-        factor, rest = divmod(self.n_bins, n_bins)
-        if rest or factor < 2:
-            return self
-        return type(self)(tuple(sketch.coarsen(factor) for sketch in self.sketches), self.labels)
 
-    def is_same_as(self, other: "HistogramStack") -> bool:
-        """Return whether both hold the very same sketches in the same order."""
-        return len(self) == len(other) and all(
-            ours is theirs for ours, theirs in zip(self.sketches, other.sketches, strict=True)
-        )
-
+    @abstractmethod
     def means(self) -> Matrix:
         """Return float64 [n_tasks, n_features] mean features."""
-        return np.array([sketch.mean_features() for sketch in self.sketches])
 
+    @abstractmethod
     def frequencies(self, tasks: slice, features: slice) -> Matrix:
         """Return float64 [tasks, features, n_bins] counts divided by the total of their row.
 
         Raises:
             FingerprintError: If a row is empty.
         """
-        block = np.stack([sketch.counts[features] for sketch in self.sketches[tasks]], dtype=np.float64)
-        totals = np.einsum("tfb->tf", block)[..., None]
-        if not (totals > 0).all():
-            first = int(np.flatnonzero((totals <= 0).any(axis=(1, 2)))[0])
-            raise FingerprintError(
-                f"the histogram of {self.labels[tasks][first]} holds no images",
-                remedy="leave the task out, or fingerprint it again",
-            )
-        block /= totals
-        return block
+
+    def embed(self, embedding: Embedding, tasks: slice, features: slice, out: Matrix) -> None:
+        """Write float64 [tasks, features, n_bins], the embedding of frequencies, into ``out``."""
+        embedding(self.frequencies(tasks, features), out)
+
+    def terms(self, term: Term) -> Matrix:
+        """Return float64 [n_tasks, n_features]: the term of every histogram."""
+        values = np.empty((len(self), self.n_features))
+
+        def compute(tasks: slice) -> None:
+            values[tasks] = term(self.frequencies(tasks, slice(0, self.n_features)))
+
+        for_each(self.chunks(), compute)
+        return values
+
+    def chunks(self) -> list[slice]:
+        """Return consecutive slices of tasks that a thread prepares at a time."""
+        return list(slices(len(self), max(1, CHUNK // (self.n_features * self.n_bins))))
+
+    def block(self, tasks: slice, room: Room) -> "Block":
+        """Return some of the tasks, whose frequencies are then read into ``room``."""
+        return Block(self, tasks, lambda: self.load(tasks, room), room)
+
+    def load(self, tasks: slice, room: Room) -> Vectors:
+        """Return the frequencies of some tasks, and other embeddings that come with them, in ``room``."""
+        del room
+        return {itself: self.frequencies(tasks, slice(0, self.n_features))}
+
+    def pieces(self, tasks: slice, room: Room) -> Iterator["Block"]:
+        """Yield some of the tasks one by one, each in the same place of ``room``."""
+        for task in slices(tasks.stop - tasks.start, 1):
+            yield self.block(slice(tasks.start + task.start, tasks.start + task.stop), room)
+
+    def is_same_as(self, other: "Histograms") -> bool:
+        """Return whether both hold the very same tasks in the same order."""
+        return self is other
 
 
-def stack_pair(
-    sources: Sequence[Comparable], targets: Sequence[Comparable]
-) -> tuple[HistogramStack, HistogramStack]:
-    """Return sources and targets as stacks, checked to be comparable.
+class Block(Histograms):
+    """A few tasks whose frequencies are read when they are needed; every embedding of them is made once.
 
     Args:
-        sources: At least one histogram sketch or fingerprint.
-        targets: Likewise.
+        stack: Where the tasks are kept.
+        tasks: Which of its tasks.
+        load: Returns the frequencies, and other embeddings that come with them.
+        room: Where embeddings are written.
+    """
+
+    def __init__(self, stack: Histograms, tasks: slice, load: Callable[[], Vectors], room: Room) -> None:
+        self._stack = stack
+        self._tasks = tasks
+        self._shape: tuple[int, int, int] = (tasks.stop - tasks.start, stack.n_features, stack.n_bins)
+        self._load = load
+        self._room = room
+        self._lock = threading.RLock()
+        self._vectors: Vectors = {}
+        self._terms: dict[Term, Matrix] = {}
+        self._coarser: dict[int, Block] = {}
+        self._compared: WeakKeyDictionary[Block, dict[object, Matrix]] = WeakKeyDictionary()
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return self._shape[1]
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins per feature."""
+        return self._shape[2]
+
+    def coarsened_to(self, n_bins: int) -> "Block":
+        """Return the same tasks over wider bins where those are exact unions of the bins at hand."""
+        if bins_per_union(self.n_bins, n_bins) == 1:
+            return self
+        if n_bins not in self._coarser:
+            self._coarser[n_bins] = self._stack.coarsened_to(n_bins).block(self._tasks, Room())
+        return self._coarser[n_bins]
+
+    def means(self) -> Matrix:
+        """Return float64 [n_tasks, n_features] mean features."""
+        return self._stack.means()[self._tasks]
+
+    def frequencies(self, tasks: slice, features: slice) -> Matrix:
+        """Return float64 [tasks, features, n_bins] counts divided by the total of their row."""
+        return self.every(itself)[tasks, features]
+
+    def every(self, embedding: Embedding) -> Matrix:
+        """Return float64 [n_tasks, n_features, n_bins]: the embedding of all frequencies."""
+        with self._lock:
+            if not self._vectors:
+                self._vectors = self._load()
+            if embedding not in self._vectors:
+                vectors = self._room.array(embedding, self._shape)
+                embedding(self._vectors[itself], vectors)
+                self._vectors[embedding] = vectors
+            return self._vectors[embedding]
+
+    def terms(self, term: Term) -> Matrix:
+        """Return float64 [n_tasks, n_features]: the term of every histogram."""
+        if term not in self._terms:
+            self._terms[term] = term(self.every(itself))
+        return self._terms[term]
+
+    def products(self, embedding: Embedding, other: "Block", theirs: Embedding) -> Matrix:
+        """Return float64 [n_tasks, others, n_features]: inner products with the vectors of other tasks.
+
+        Args:
+            embedding: Embedding of these tasks.
+            other: The other tasks.
+            theirs: Embedding of the others.
+        """
+        mirrored = other.remembered(self, (theirs, embedding))
+        if mirrored is not None:
+            return mirrored.swapaxes(0, 1)
+
+        def multiply() -> Matrix:
+            products = self.every(embedding)[:, None, :, None, :] @ other.every(theirs)[..., None]
+            return products[..., 0, 0]
+
+        return self.compared(other, (embedding, theirs), multiply)
+
+    def compared(self, other: "Block", how: object, compare: Callable[[], Matrix]) -> Matrix:
+        """Return what came out when these tasks were compared with others in some way, comparing them once.
+
+        Args:
+            other: The other tasks.
+            how: Names the comparison.
+            compare: Returns float64 [n_tasks, others, ...].
+        """
+        known = self._compared.setdefault(other, {})
+        if how not in known:
+            known[how] = compare()
+        return known[how]
+
+    def remembered(self, other: "Block", how: object) -> Matrix | None:
+        """Return what ``compared`` returned before, if anything."""
+        return self._compared.get(other, {}).get(how)
+
+    def forget_vectors(self) -> None:
+        """Give up the room of the vectors; they would be read again if they were needed."""
+        self._vectors = {}
+
+    def learn(self, other: "Block", pieces: Sequence["Block"]) -> None:
+        """Take over how other tasks compare with these, from blocks of which these are made."""
+        found = [piece._compared.get(other, {}) for piece in pieces]
+        self._compared[other] = {how: np.concatenate([each[how] for each in found]) for how in found[0]}
+
+
+def require_images(totals: Matrix, labels: Sequence[str]) -> None:
+    """Raise unless every row total of float64 [tasks, features] is positive.
 
     Raises:
-        FingerprintError: If one is no histogram and carries none.
-        SpaceMismatchError: If shapes, edges or space ids differ.
+        FingerprintError: Naming the first task without images.
     """
-    pair = _stack(sources, "source"), _stack(targets, "target")
-    require_one_space_id([*sources, *targets])
-    for first, second in pairwise(_everyone(*pair)):
-        _require_same_bins(first, second)
-    return pair
-
-
-def require_one_space_id(items: Sequence[Comparable]) -> None:
-    """Raise unless all fingerprints among some comparable things are of one space.
-
-    Raises:
-        SpaceMismatchError: If they are not.
-    """
-    known = {item.space_id: item.key for item in items if isinstance(item, Fingerprint)}
-    if len(known) > 1:
-        (one, a), (other, b) = list(known.items())[:2]
-        raise SpaceMismatchError(
-            f"{a} lives in space {one[:12]} and {b} in space {other[:12]}",
-            remedy="compare fingerprints of one space",
+    if not (totals > 0).all():
+        first = int(np.flatnonzero((totals <= 0).any(axis=1))[0])
+        raise FingerprintError(
+            f"the histogram of {labels[first]} holds no images",
+            remedy="leave the task out, or fingerprint it again",
         )
+
+
+def bins_per_union(n_bins: int, wanted: int) -> int:
+    """Return how many of ``n_bins`` bins make one of ``wanted``; 1 where they do not divide."""
+    factor, rest = divmod(n_bins, wanted)
+    return 1 if rest or factor < 2 else factor
 
 
 def slices(total: int, size: int) -> Iterator[slice]:
     """Yield consecutive slices of ``size`` that cover ``range(total)``."""
     for start in range(0, total, size):
         yield slice(start, min(start + size, total))
-
-
-def _stack(items: Sequence[Comparable], role: str) -> HistogramStack:
-    labels = tuple(
-        item.key if isinstance(item, Fingerprint) else f"{role} {i}" for i, item in enumerate(items)
-    )
-    return HistogramStack(tuple(map(_histogram, items, labels)), labels)
-
-
-def _histogram(item: Comparable, label: str) -> HistogramSketch:
-    sketch = item.histogram if isinstance(item, Fingerprint) else item
-    if not isinstance(sketch, HistogramSketch):
-        raise FingerprintError(
-            f"{label} is a {type(sketch).__name__}, expected a HistogramSketch or a fingerprint with one"
-        )
-    return sketch
-
-
-def _everyone(*stacks: HistogramStack) -> Iterator[tuple[str, HistogramSketch]]:
-    for stack in stacks:
-        yield from zip(stack.labels, stack.sketches, strict=True)
-
-
-def _require_same_bins(first: tuple[str, HistogramSketch], second: tuple[str, HistogramSketch]) -> None:
-    (a, ours), (b, theirs) = first, second
-    if ours.counts.shape != theirs.counts.shape:
-        raise SpaceMismatchError(
-            f"{a} has {ours.n_features} features × {ours.n_bins} bins and {b} has {theirs.n_features} × "
-            f"{theirs.n_bins}",
-            remedy="compare histograms of one space",
-        )
-    if ours.edges is theirs.edges:
-        return
-    if ours.edges is None or theirs.edges is None:
-        bare = a if ours.edges is None else b
-        raise SpaceMismatchError(
-            f"{bare} carries no bin edges and {b if bare == a else a} does",
-            remedy="bind both fingerprints to their space",
-        )
-    if not np.array_equal(ours.edges, theirs.edges):
-        raise SpaceMismatchError(
-            f"{a} and {b} have {ours.n_features} × {ours.n_bins} bins with different edges",
-            remedy="compare histograms of one space",
-        )

@@ -1,13 +1,22 @@
 """Distances for which bins lie on a line: they compare cumulative curves."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from federation.distances.base import Matrix
-from federation.distances.histogram import PairwiseDistance
-from federation.distances.squared import SquaredDistance
+from federation.distances.histogram import PairwiseDistance, Side
+from federation.distances.squared import SquaredDistance, energy
+from federation.distances.stack import cumulative
+
+
+def cumulative_energy(h: Matrix) -> Matrix:
+    """Σ C² of cumulative frequencies C."""
+    x = np.empty_like(h)
+    cumulative(h, x)
+    return energy(x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +26,7 @@ class EarthMover(PairwiseDistance):
     One unit is one bin: moving all images of a feature to the next bin costs 1.
     """
 
-    def _curves(self, h: Matrix) -> Matrix:
-        return np.cumsum(h, axis=2)
+    side: ClassVar[Side] = Side(cumulative)
 
     def _compare(self, left: Matrix, right: Matrix) -> Matrix:
         return np.asarray(cdist(left, right, "cityblock"))
@@ -28,8 +36,8 @@ class EarthMover(PairwiseDistance):
 class Cramer(SquaredDistance):
     """Cramér distance: Σ_bins (C_s − C_t)², C the cumulative frequencies; squared, in units of bins."""
 
-    def _embed(self, h: Matrix) -> Matrix:
-        return np.cumsum(h, axis=2)
+    source: ClassVar[Side] = Side(cumulative, cumulative_energy)
+    target: ClassVar[Side] = source
 
 
 EMD = EarthMover(

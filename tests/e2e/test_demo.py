@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aggregator.matrix import read_all
+from aggregator.matrix import column_of, read_all
 from aggregator.recommend import candidates
 from aggregator.store import Catalogue
 from deploy.demo_images import write_demo_consortium
@@ -51,5 +51,5 @@ def test_the_demo_finds_the_relatives_a_person_would_expect(tmp_path):
 
 def place(matrices, target, twin):
     """The rank of the relative among the sources recommended for a target."""
-    ranking = rank_sources(candidates(matrices, target), "cramer")
+    ranking = rank_sources(candidates(column_of(matrices, target)), "cramer")
     return next(choice.rank for choice in ranking if choice.source == twin)

@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 from aggregator import matrix
 from aggregator.cli import app
 from aggregator.outcomes import Outcome
-from aggregator.recommend import choose_settings
+from aggregator.recommend import choose_settings, involved
 from aggregator.recommender import NO_TRANSFER
 from aggregator.recommender.consortium import consortium_study
 from aggregator.report.catalogue import write_catalogue_report
 from aggregator.store import Catalogue
 from aggregator.study import Setting
 from federation.errors import UnknownNameError
+from federation.ranking import Candidates, rank_sources
 
 N_TASKS = 8
 GAIN = [0.04, 0.03, 0.02, 0.01, 0.0, -0.01, -0.02, -0.03]
@@ -167,3 +168,20 @@ def test_the_report_shows_expected_gains_on_every_card(catalogue, tmp_path):
     assert page.count("Expected gain: Pretraining, AUROC") == N_TASKS
     assert page.count(">ImageNet (no site)<") == N_TASKS
     assert "helped 5 of 5 similar targets" in page
+
+
+def test_in_a_large_catalogue_only_near_and_measured_tasks_take_part(monkeypatch):
+    monkeypatch.setattr("aggregator.recommend._MOST_SOURCES", 2)
+    distances = {"cramer": np.array([0.3, 0.1, 0.2, 0.4])}
+    possible = Candidates("s/target", ["s/a", "s/b", "s/c", "s/d"], distances, {})
+    measured = [Outcome("pretraining", "auroc", 0, "s/d", "s/e", 0.8)]
+    assert involved(rank_sources(possible, "cramer"), measured) == {"s/target", "s/b", "s/c", "s/d", "s/e"}
+
+
+def test_matrices_among_some_tasks_are_those_parts_of_the_whole(catalogue):
+    space = catalogue.latest_space()
+    among = matrix.read_all(catalogue, space, "cramer", {key(2), key(5)})
+    whole = matrix.read_all(catalogue, space, "cramer")
+    for name, found in among.items():
+        assert found.keys == (key(2), key(5))
+        np.testing.assert_array_equal(found.values, whole[name].values[np.ix_([2, 5], [2, 5])])
