@@ -141,14 +141,20 @@ def report(
 def export(
     directory: Annotated[Path, typer.Argument(help="New or empty folder to write into.")],
     catalogue: CatalogueOption = None,
+    distance: Annotated[
+        list[str] | None,
+        typer.Option("--distance", "-d", help="Also this one, computed on demand; may be given again."),
+    ] = None,
 ) -> None:
     """Write distances, outcomes and tasks as files that `fedprint validate` reads."""
     store = open_catalogue(catalogue)
-    done = export_catalogue(store, directory)
+    done = export_catalogue(store, directory, distance or ())
     console = Console(highlight=False)
     console.print(
         f"{directory}: {done.n_tasks} tasks, {done.n_distances} distances, {done.n_outcomes} outcomes"
     )
+    if done.not_computed:
+        console.print(f"computed on demand only, add with --distance: {', '.join(done.not_computed)}")
     if done.left_out:
         console.print(f"left out {done.left_out} outcomes of tasks that are not in the matrices")
     if not done.n_outcomes:

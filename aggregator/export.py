@@ -20,7 +20,8 @@ from aggregator.matrix import SimilarityMatrix
 from aggregator.outcomes import Outcome, baselines
 from aggregator.store import Catalogue
 from aggregator.study import SCENARIOS
-from federation.errors import StoreError
+from federation.distances import on_demand
+from federation.errors import StoreError, UnknownNameError
 from federation.files import write_atomically
 from federation.task_card import TaskCard
 
@@ -42,26 +43,38 @@ class Exported:
         n_distances: Number of matrices.
         n_outcomes: Number of measured outcomes.
         left_out: Number of outcomes whose source or target is not in the matrices.
+        not_computed: Distances on demand that nobody asked for.
     """
 
     n_tasks: int
     n_distances: int
     n_outcomes: int
     left_out: int
+    not_computed: tuple[str, ...] = ()
 
 
-def export_catalogue(catalogue: Catalogue, directory: Path) -> Exported:
+def export_catalogue(catalogue: Catalogue, directory: Path, asked: Sequence[str] = ()) -> Exported:
     """Write the current tasks of the catalogue into a new or empty folder.
 
     Which tasks share images is what the run was configured with.
 
+    Args:
+        catalogue: What is exported.
+        directory: The folder.
+        asked: Names of distances that are wanted even if they are computed on demand only.
+
     Raises:
+        UnknownNameError: If a distance does not exist or cannot be computed from the catalogue.
         StoreError: If the folder holds something already or cannot be written, or no task is there.
         OutcomeError: If a target has two baselines.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise StoreError(f"{directory} is not empty", remedy="choose a new folder")
-    matrices = matrix.read_all(catalogue, catalogue.latest_space())
+    space = catalogue.latest_space()
+    matrices = matrix.read_all(catalogue, space)
+    slow = on_demand(space)
+    _check_asked(asked, [*matrices, *slow])
+    matrices |= {name: matrix.read(catalogue, space, name) for name in asked}
     tasks = next(iter(matrices.values())).keys
     if not tasks:
         raise StoreError(f"catalogue {catalogue.path} holds no task", remedy="fingerprint some tasks first")
@@ -77,7 +90,22 @@ def export_catalogue(catalogue: Catalogue, directory: Path) -> Exported:
     }
     for name, content in files.items():
         write_atomically(directory / name, content.encode())
-    return Exported(len(tasks), len(matrices), len(outcomes), len(every) - len(outcomes))
+    return Exported(
+        n_tasks=len(tasks),
+        n_distances=len(matrices),
+        n_outcomes=len(outcomes),
+        left_out=len(every) - len(outcomes),
+        not_computed=tuple(name for name in slow if name not in matrices),
+    )
+
+
+def _check_asked(asked: Sequence[str], possible: Sequence[str]) -> None:
+    for name in asked:
+        if name not in possible:
+            raise UnknownNameError(
+                f"the sketches of this catalogue give no distance {name!r}",
+                remedy=f"choose from: {', '.join(possible)}",
+            )
 
 
 def _file_name(distance: str) -> str:

@@ -1,7 +1,8 @@
 """Outcomes in the catalogue's file; an older catalogue gets the table when the first one is written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from dataclasses import replace as changed_to
 
 import sqlalchemy as sa
 
@@ -50,7 +51,8 @@ def add(connection: sa.Connection, outcomes: Iterable[Outcome], *, replace: bool
     Args:
         connection: An open transaction.
         outcomes: The measurements.
-        replace: Whether one that is there with another value or baseline is replaced.
+        replace: Whether one that is there with another value or baseline is replaced. A new baseline then
+            takes the place of the old one for every source of the repetition.
 
     Raises:
         OutcomeError: If one is and may not be, or a target would get two baselines.
@@ -58,17 +60,48 @@ def add(connection: sa.Connection, outcomes: Iterable[Outcome], *, replace: bool
     _outcome.create(connection, checkfirst=True)
     known = {outcome.key: outcome for outcome in read(connection)}
     given = {outcome.key: outcome for outcome in outcomes}
+    if replace:
+        given = _with_baselines(known, given) | given
     changed = [outcome for key, outcome in given.items() if key in known and known[key] != outcome]
     if changed and not replace:
         _refuse(known, changed)
     new = [outcome for key, outcome in given.items() if key not in known]
-    baselines((known | given).values())
-    for outcome in changed:
-        same = [column == getattr(outcome, column.name) for column in _outcome.primary_key.columns]
-        connection.execute(sa.delete(_outcome).where(*same))
+    _check_baselines((known | given).values())
+    remove(connection, changed)
     if new or changed:
         connection.execute(sa.insert(_outcome), [asdict(outcome) for outcome in (*new, *changed)])
     return Imported(len(new), len(changed), len(given) - len(new) - len(changed))
+
+
+def remove(connection: sa.Connection, outcomes: Iterable[Outcome]) -> None:
+    """Delete outcomes that are there.
+
+    Args:
+        connection: An open transaction.
+        outcomes: The measurements; their values do not matter.
+    """
+    for outcome in outcomes:
+        same = [column == getattr(outcome, column.name) for column in _outcome.primary_key.columns]
+        connection.execute(sa.delete(_outcome).where(*same))
+
+
+def _with_baselines(known: Mapping[Key, Outcome], given: Mapping[Key, Outcome]) -> dict[Key, Outcome]:
+    """Return the stored measurements that get the baseline of a given one of their repetition."""
+    stated = baselines(given.values())
+    found = {}
+    for key, outcome in known.items():
+        new = stated.get(outcome.repetition, outcome.baseline)
+        if outcome.baseline is not None and key not in given and new != outcome.baseline:
+            found[key] = changed_to(outcome, baseline=new)
+    return found
+
+
+def _check_baselines(outcomes: Iterable[Outcome]) -> None:
+    try:
+        baselines(outcomes)
+    except OutcomeError as error:
+        remedy = f"{error.remedy}; `--replace` puts the new one in place for all of them"
+        raise OutcomeError(error.problem, remedy=remedy) from error
 
 
 def _refuse(known: dict[Key, Outcome], changed: list[Outcome]) -> None:

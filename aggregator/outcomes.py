@@ -5,8 +5,10 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 
+from aggregator.measurement import MOST_SEEDS, SEED_RULE, objection, parse_number, parse_seed
 from aggregator.study import SCENARIOS
 from federation.errors import FedprintError, OutcomeError
 from federation.files import read_file
@@ -14,7 +16,6 @@ from federation.names import check_name
 
 Key = tuple[str, str, int, str, str]
 Repetition = tuple[str, str, int, str]
-_MOST_SEEDS = 2**31
 _SHOWN = 5
 
 
@@ -49,8 +50,8 @@ class Outcome:
                 f"there is no scenario {self.scenario!r}", remedy=f"use one of: {', '.join(SCENARIOS)}"
             )
         _check_names(self)
-        if not 0 <= self.seed < _MOST_SEEDS:
-            raise OutcomeError(f"seed is {self.seed!r}", remedy="use a whole number from 0")
+        if not 0 <= self.seed < MOST_SEEDS:
+            raise OutcomeError(f"seed is {self.seed!r}", remedy=SEED_RULE)
         if self.source == self.target:
             raise OutcomeError(
                 f"{self.source} is source and target", remedy="put the result without transfer into baseline"
@@ -82,10 +83,12 @@ class OutcomeFile:
     Args:
         outcomes: The measurements, each once.
         n_unmeasured: Number of lines that name a pair and no value yet.
+        n_baseline_only: Number of lines that state a baseline and no value.
     """
 
     outcomes: tuple[Outcome, ...]
     n_unmeasured: int
+    n_baseline_only: int
 
 
 def read_outcomes(path: Path) -> OutcomeFile:
@@ -115,7 +118,8 @@ def read_outcomes(path: Path) -> OutcomeFile:
         raise OutcomeError(f"{path}: {'; '.join(complaints[:_SHOWN])}{more}")
     _check_baselines(path, measured)
     outcomes = _each_once(path, measured)
-    return OutcomeFile(outcomes, len(numbered) - len(measured))
+    empty = [row["baseline"] for _, row in numbered if not row["value"]]
+    return OutcomeFile(outcomes, empty.count(""), len(empty) - empty.count(""))
 
 
 def to_csv(outcomes: Iterable[Outcome]) -> str:
@@ -188,24 +192,30 @@ def _cells(path: Path, number: int, line: str) -> list[str]:
 
 
 def _outcome(row: Mapping[str, str]) -> Outcome:
-    if not (row["seed"].isascii() and row["seed"].isdecimal()):
-        raise OutcomeError(f"seed is {row['seed']!r}", remedy="use a whole number from 0")
-    return Outcome(
+    seed = parse_seed(row["seed"])
+    if seed is None:
+        raise OutcomeError(f"seed is {row['seed']!r}", remedy=SEED_RULE)
+    outcome = Outcome(
         row["scenario"],
         row["metric"],
-        int(row["seed"]),
+        seed,
         row["source"],
         row["target"],
         _number("value", row["value"]),
         _number("baseline", row["baseline"]) if row["baseline"] else None,
     )
+    for name, value in (("value", outcome.value), ("baseline", outcome.baseline)):
+        against = None if value is None else objection(outcome.metric, value)
+        if against:
+            raise OutcomeError(f"{name} is {against[0]}", remedy=against[1])
+    return outcome
 
 
 def _number(name: str, cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        raise OutcomeError(f"{name} is {cell!r}", remedy="use a number such as 0.93") from None
+    number = parse_number(cell)
+    if number is None:
+        raise OutcomeError(f"{name} is {cell!r}", remedy="use a number such as 0.93")
+    return number
 
 
 def _each_once(path: Path, measured: Mapping[int, Outcome]) -> tuple[Outcome, ...]:
@@ -233,7 +243,7 @@ def _check_baselines(path: Path, measured: Mapping[int, Outcome]) -> None:
             )
 
 
-def unknown_tasks(outcomes: Iterable[Outcome], known: Sequence[str]) -> list[str]:
-    """Return the addresses in outcomes that are none of the known ones, sorted."""
+def unknown_tasks(outcomes: Iterable[Outcome], known: Sequence[str]) -> dict[str, list[str]]:
+    """Return the addresses in outcomes that are none of the known ones, sorted, with known ones like them."""
     named = {address for outcome in outcomes for address in (outcome.source, outcome.target)}
-    return sorted(named - set(known))
+    return {address: get_close_matches(address, known, n=2) for address in sorted(named - set(known))}

@@ -408,6 +408,10 @@ class CatalogueWriter:
         """
         return outcome_table.add(self._connection, outcomes, replace=replace)
 
+    def remove_outcomes(self, outcomes: Iterable[Outcome]) -> None:
+        """Delete measured outcomes that are there."""
+        outcome_table.remove(self._connection, outcomes)
+
     def add_event(self, kind: str, job_id: str, **detail: Any) -> None:
         """Append to the record of what happened."""
         row = {"at": time.time(), "kind": kind, "job_id": job_id, "detail": canonical_json(detail)}

@@ -91,6 +91,7 @@ class Study:
             unknown or infinite, and on the diagonal.
         outcomes: Measurements per setting, in the order of ``SCENARIOS``, then of the metric.
         facts: Facts per task; every task has an entry, if only an empty one.
+        notes: What was read and is not used, or used otherwise than it stands, one sentence each.
     """
 
     tasks: tuple[str, ...]
@@ -99,6 +100,7 @@ class Study:
     distances: Mapping[str, Floats]
     outcomes: Mapping[Setting, Outcomes]
     facts: Mapping[str, TaskFacts] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def index(self) -> Mapping[str, int]:

@@ -46,8 +46,8 @@ def tasks_table(entries: Sequence[Entry]) -> Table:
         Column("task", no_wrap=True, overflow="fold"),
         "title",
         "modality",
-        "images",
-        "classes",
+        "images used",
+        "classes, counted over all images",
         "released as",
         box=box.SIMPLE_HEAD,
     )

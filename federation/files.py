@@ -19,6 +19,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         StoreError: If the disk is full or the place cannot be written; what was there before remains.
     """
     temporary = None
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder", remedy="name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -34,6 +36,22 @@ def write_atomically(path: Path, data: bytes) -> None:
             f"{path} ({len(data):,} bytes) cannot be written: {error.strerror or error}",
             remedy=_remedy(error, path),
         ) from error
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where no file can be written, before any work is done for it.
+
+    Raises:
+        StoreError: If it is a folder, or lies in something that is no writable folder.
+    """
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder", remedy=f"name a file, such as {path / 'report.html'}")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise StoreError(
+            f"{path} cannot be written: {above} is no folder that you may write to",
+            remedy="choose a file in a folder that you may write to",
+        )
 
 
 def read_file(path: Path, what: str) -> bytes:

@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from aggregator.recommender import LearnedRecommender
 from aggregator.recommender.calibration import calibrate
 from aggregator.tables import wide_console
+from aggregator.validation.coverage import check_judgeable
 from aggregator.validation.directory import read_study
 from aggregator.validation.evaluate import evaluate
 from aggregator.validation.page import write_page
 from aggregator.validation.selectors import RECOMMENDER, Selector, selectors
 from aggregator.validation.tables import calibration_table, results_json, results_tables
+from federation.files import check_place
 
 
 def validate(
@@ -27,9 +31,14 @@ def validate(
     html: Annotated[Path | None, typer.Option("--html", help="Write a page that opens offline.")] = None,
 ) -> None:
     """Judge distances by measured transfer: who ranks sources better than chance."""
+    if html is not None:
+        check_place(html)
     study = read_study(directory)
-    learned = {setting: LearnedRecommender.fit(study, setting) for setting in study.outcomes if recommender}
+    check_judgeable(study)
+    for note in study.notes:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"note: {escape(note)}")
     chosen = selectors(study)
+    learned = {setting: LearnedRecommender.fit(study, setting) for setting in study.outcomes if recommender}
     if recommender:
         chosen.append(Selector(RECOMMENDER, lambda _, setting: learned[setting].standings))
     results = evaluate(study, chosen)

@@ -1,7 +1,10 @@
 """Whether the tables of a study speak of the same tasks, and a matrix lies the right way round."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
+import numpy as np
+
+from aggregator.study import Setting, Study
 from aggregator.validation.labelled_matrix import SHRUNK, LabelledMatrix, base_name
 from aggregator.validation.outcome_file import OutcomeFile
 from aggregator.validation.task_files import TaskList
@@ -58,6 +61,92 @@ def check_used(listed: TaskList, files: Collection[OutcomeFile]) -> None:
             f"{listed.path}: none of its {len(listed.targets)} targets has an outcome",
             remedy="list as targets the tasks of the column 'target' of the outcome files",
         )
+
+
+def check_distances(matrices: Iterable[LabelledMatrix]) -> None:
+    """Refuse distances that compare no two tasks, and distances below every number.
+
+    Raises:
+        StudyError: If a matrix is blank outside its diagonal, or holds −∞.
+    """
+    for matrix in matrices:
+        if np.isneginf(matrix.values).any():
+            raise StudyError(f"{matrix.path} holds -inf", remedy="leave unknown cells empty")
+        known = np.isfinite(matrix.values) & ~np.equal.outer(
+            np.array(matrix.rows, object), np.array([*map(base_name, matrix.columns)], object)
+        )
+        if not known.any():
+            raise StudyError(
+                f"{matrix.path} holds no distance between two tasks",
+                remedy="fill it in, or remove the file: nothing can be judged by it",
+            )
+
+
+def check_judgeable(study: Study) -> None:
+    """Refuse a study in which no selector has a choice to make.
+
+    Raises:
+        StudyError: If no target has two measured sources in any setting.
+    """
+    if any(study.target_indices(setting) for setting in study.outcomes):
+        return
+    most = max(
+        int(study.candidates(setting)[:, place].sum())
+        for setting in study.outcomes
+        for place in _judged(study)
+    )
+    raise StudyError(
+        "nothing can be judged: no target has two measured sources to choose between "
+        f"(the most is {most}; the target itself and tasks of its group do not count)",
+        remedy="measure more sources for the targets, or correct the groups in tasks.json",
+    )
+
+
+def note_unused(
+    outcomes: Collection[Setting], baselines: Mapping[tuple[str, str], LabelledMatrix]
+) -> Iterator[str]:
+    """Yield the baseline tables that no outcome file asks for.
+
+    Args:
+        outcomes: What was measured.
+        baselines: The tables by kind (a scenario, ``full`` or ``shrunk_800``) and metric.
+    """
+    for (kind, metric), table in baselines.items():
+        if not any(
+            metric == each.metric and kind in (each.scenario, "full", "shrunk_800") for each in outcomes
+        ):
+            yield f"{table.path} is not used: there are no outcomes of its scenario and metric"
+
+
+def note_strangers(
+    where: str, named: Iterable[str], tasks: Collection[str], wanted: Collection[str]
+) -> Iterator[str]:
+    """Yield which names are those of no task; what other tables leave without an entry may be meant by them.
+
+    Args:
+        where: The tables that name them.
+        named: The names in these tables.
+        tasks: Every task of the study.
+        wanted: The tasks that need an entry.
+
+    Raises:
+        StudyError: If there are such names while a wanted task has no entry: one is likely the other.
+    """
+    named = list(dict.fromkeys(named))
+    strangers = [name for name in named if name not in tasks]
+    lacking = [task for task in wanted if task not in named]
+    if strangers and lacking:
+        raise StudyError(
+            f"{where}: {strangers[0]!r} is no task of this study, and {min(lacking)!r} has no entry there",
+            remedy="spell it as in the distance and outcome tables, or remove it",
+        )
+    if strangers:
+        more = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+        yield f"{where}: {strangers[0]!r}{more}: no task of this study"
+
+
+def _judged(study: Study) -> list[int]:
+    return [study.index[target] for target in study.targets]
 
 
 def _check_axes(matrix: LabelledMatrix, sources: set[str], targets: set[str]) -> None:

@@ -1,15 +1,23 @@
 """Reading a study from its directory; what does not fit together is refused in one message."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from aggregator.study import SCENARIOS, Floats, Outcomes, Setting, Study, TaskFacts
-from aggregator.validation.coverage import check_covers, check_known, check_used
+from aggregator.validation.coverage import (
+    check_covers,
+    check_distances,
+    check_known,
+    check_used,
+    note_strangers,
+    note_unused,
+)
 from aggregator.validation.labelled_matrix import LabelledMatrix, base_name, read_labelled_matrix
 from aggregator.validation.outcome_file import OutcomeFile, outcome_arrays, read_baseline, read_outcomes
+from aggregator.validation.selectors import RESERVED
 from aggregator.validation.task_files import TaskList, read_facts, read_task_list
 from federation.errors import StudyError
 
@@ -46,12 +54,14 @@ def read_study(directory: Path) -> Study:
     distance_paths, outcome_paths = (_csv_files(directory, part) for part in ("distances", "outcomes"))
     listed = read_task_list(directory / "tasks.json")
     tables = _read_tables(outcome_paths)
+    _check_names(distance_paths)
     matrices = {path.stem: read_labelled_matrix(path) for path in distance_paths}
     for matrix in matrices.values():
         check_covers(matrix, tables.outcomes.values(), listed)
     tasks = _all_tasks(listed, tables, matrices.values())
     check_known(listed, tasks)
     check_used(listed, tables.outcomes.values())
+    check_distances(matrices.values())
     facts = read_facts(path) if (path := directory / "task_infos.csv").exists() else {}
     return Study(
         tasks=tasks,
@@ -60,7 +70,33 @@ def read_study(directory: Path) -> Study:
         distances={name: _distances(matrix, tasks, listed) for name, matrix in matrices.items()},
         outcomes=_arrays(tables, tasks, listed),
         facts={task: facts.get(task, TaskFacts()) for task in tasks},
+        notes=tuple(_notes(directory, listed, tables, matrices.values(), tasks, facts)),
     )
+
+
+def _notes(
+    directory: Path,
+    listed: TaskList,
+    tables: _Tables,
+    matrices: Collection[LabelledMatrix],
+    tasks: Collection[str],
+    facts: Collection[str],
+) -> Iterator[str]:
+    """Yield what is not used as it stands; names that look misspelt are refused."""
+    if listed.unread:
+        yield f"{listed.path}: nothing reads {', '.join(map(repr, listed.unread))}"
+    yield from note_unused(tables.outcomes, tables.baselines)
+    for metric in sorted({setting.metric for setting in tables.outcomes}):
+        own = [table for (_, measure), table in tables.baselines.items() if measure == metric]
+        files = [file for setting, file in tables.outcomes.items() if setting.metric == metric]
+        measured = {target for file in files for target in file.targets}.intersection(listed.targets)
+        named = [base_name(column) for table in own for column in table.columns]
+        where = ", ".join(str(table.path) for table in own)
+        yield from note_strangers(where, named, tasks, measured)
+    yield from note_strangers(str(directory / "task_infos.csv"), facts, tasks, tasks)
+    for matrix in matrices:
+        if n_infinite := int(np.isinf(matrix.values).sum()):
+            yield f"{matrix.path}: {n_infinite} infinite distances stand last, like unknown ones"
 
 
 def _csv_files(directory: Path, part: str) -> list[Path]:
@@ -80,11 +116,11 @@ def _read_tables(paths: Collection[Path]) -> _Tables:
         if stem.startswith(_BASELINE):
             key = _split(path, stem.removeprefix(_BASELINE), (*_KINDS, *SCENARIOS))
             _check_new(path, key in baselines)
-            baselines[key] = read_baseline(path)
+            baselines[key] = read_baseline(path, key[1])
         else:
             setting = Setting(*_split(path, stem, SCENARIOS))
             _check_new(path, setting in outcomes)
-            outcomes[setting] = read_outcomes(path)
+            outcomes[setting] = read_outcomes(path, setting.metric)
     if not outcomes:
         raise StudyError(f"{next(iter(paths)).parent} holds baselines but no outcomes", remedy=_LAYOUT)
     return _Tables(outcomes, baselines)
@@ -95,11 +131,24 @@ def _split(path: Path, stem: str, known: Collection[str]) -> tuple[str, str]:
     for kind in known:
         if stem.startswith(kind + "_") and len(stem) > len(kind) + 1:
             return kind, stem[len(kind) + 1 :]
+    if stem in known:
+        raise StudyError(
+            f"{path} names no metric", remedy=f"name it {path.stem}_METRIC.csv, as in {path.stem}_auroc.csv"
+        )
     raise StudyError(
         f"{path}: there is no scenario {stem.rpartition('_')[0] or stem!r}",
         remedy=f"name it SCENARIO_METRIC.csv with a scenario of {', '.join(SCENARIOS)}, or as a baseline "
         "baseline_full_METRIC.csv, baseline_shrunk_800_METRIC.csv or baseline_SCENARIO_METRIC.csv",
     )
+
+
+def _check_names(distance_paths: Collection[Path]) -> None:
+    for path in distance_paths:
+        if path.stem.lower() in RESERVED:
+            raise StudyError(
+                f"{path}: {path.stem!r} is what results call a reference of their own",
+                remedy=f"give the distance another name than {', '.join(RESERVED)}",
+            )
 
 
 def _check_new(path: Path, known: bool) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aggregator.measurement import parse_number
 from federation.errors import StudyError
 
 SHRUNK = "@800"
@@ -87,7 +88,12 @@ def read_csv(path: Path) -> list[list[str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return [[cell.strip() for cell in line] for line in csv.reader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
+        raise StudyError(
+            f"{path} cannot be read: {error}",
+            remedy="look for a quotation mark that is not closed; every line is one row of short cells",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} cannot be read: {error}", remedy="save it as CSV in UTF-8") from error
 
 
@@ -116,10 +122,10 @@ def _numbers(path: Path, line: Sequence[str], columns: Sequence[str]) -> list[fl
 
 
 def _number(path: Path, row: str, column: str, cell: str) -> float:
-    try:
-        return float(cell) if cell else math.nan
-    except ValueError:
+    number = parse_number(cell) if cell else math.nan
+    if number is None:
         raise StudyError(
             f"{path}: row {row!r}, column {column!r} holds {cell!r}, which is not a number",
             remedy="correct the cell, or leave it empty if the value is unknown",
-        ) from None
+        )
+    return number

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from aggregator.measurement import SEED_RULE, objection, parse_number, parse_seed
 from aggregator.study import Outcomes
 from aggregator.validation.labelled_matrix import LabelledMatrix, read_csv, read_labelled_matrix
 from federation.errors import StudyError
@@ -38,12 +39,16 @@ class OutcomeFile:
         return list(dict.fromkeys(target for _, _, target in self.values))
 
 
-def read_outcomes(path: Path) -> OutcomeFile:
-    """Read ``seed, source, target, value``.
+def read_outcomes(path: Path, metric: str = "") -> OutcomeFile:
+    """Read ``seed, source, target, value``; further columns are passed over.
+
+    Args:
+        path: The file.
+        metric: Name of the metric in lower case; it bounds the values.
 
     Raises:
-        StudyError: If a column or value is missing, a value is not a finite number, or a measurement is
-            there twice.
+        StudyError: If a column or value is missing, a value cannot be of the metric, a seed is no whole
+            number, a task serves itself, or a measurement is there twice.
     """
     lines = read_csv(path)
     header = [name.lower() for name in lines[0]] if lines else []
@@ -52,7 +57,7 @@ def read_outcomes(path: Path) -> OutcomeFile:
             raise StudyError(
                 f"{path} has no column {name!r}", remedy=f"begin it with the line {','.join(_COLUMNS)}"
             )
-    values = _read_lines(path, lines[1:], [header.index(name) for name in _COLUMNS])
+    values = _read_lines(path, metric, lines)
     if not values:
         raise StudyError(f"{path} holds no outcomes", remedy="remove the file or add its measurements")
     return OutcomeFile(path, values)
@@ -84,58 +89,89 @@ def outcome_arrays(
     return Outcomes(seeds, _single_precision(values), _single_precision(baseline))
 
 
-def read_baseline(path: Path) -> LabelledMatrix:
+def read_baseline(path: Path, metric: str = "") -> LabelledMatrix:
     """Read the outcomes without transfer: one row per seed, one column per target.
 
+    Args:
+        path: The file.
+        metric: Name of the metric in lower case; it bounds the values.
+
     Raises:
-        StudyError: If the table is malformed or holds infinite values.
+        StudyError: If the table is malformed, a row is no seed, or a value cannot be of the metric.
     """
     table = read_labelled_matrix(path)
     if np.isinf(table.values).any():
         raise StudyError(f"{path} holds infinite values", remedy="leave unknown cells empty")
-    return table
+    for i, j in np.argwhere(~np.isnan(table.values)):
+        where = f"{path}: row {table.rows[i]!r}, column {table.columns[j]!r}"
+        _check_value(where, metric, float(table.values[i, j]))
+    seeds = tuple(_seed(f"{path}, row {i}", row) for i, row in enumerate(table.rows, start=1))
+    twice = [seed for i, seed in enumerate(seeds) if seed in seeds[:i]]
+    if twice:
+        raise StudyError(f"{path} holds seed {twice[0]} twice", remedy="keep one of the rows")
+    return replace(table, rows=seeds)
 
 
-def _read_lines(
-    path: Path, lines: Sequence[Sequence[str]], places: Sequence[int]
-) -> dict[tuple[str, str, str], float]:
+def _read_lines(path: Path, metric: str, lines: Sequence[Sequence[str]]) -> dict[tuple[str, str, str], float]:
     values: dict[tuple[str, str, str], float] = {}
-    for number, line in enumerate(lines, start=2):
+    header = [name.lower() for name in lines[0]]
+    places = [header.index(name) for name in _COLUMNS]
+    for number, line in enumerate(lines[1:], start=2):
         if not any(line):
             continue
-        key, value = _parse(path, number, line, places)
+        where = f"{path}, line {number}"
+        if any(line[len(header) :]):
+            raise StudyError(
+                f"{where} has {len(line)} cells for {len(header)} columns",
+                remedy="write decimal points, and one cell per column",
+            )
+        key, value = _parse(where, line, places)
+        _check_value(f"{where}: the outcome", metric, value)
         if key in values:
             raise StudyError(
-                f"{path}, line {number}: seed {key[0]!r}, {key[1]!r} for {key[2]!r} is there twice",
+                f"{where}: seed {key[0]!r}, {key[1]!r} for {key[2]!r} is there twice",
                 remedy="keep one of the two measurements, or give them different seeds",
             )
         values[key] = value
     return values
 
 
-def _parse(
-    path: Path, number: int, line: Sequence[str], places: Sequence[int]
-) -> tuple[tuple[str, str, str], float]:
+def _parse(where: str, line: Sequence[str], places: Sequence[int]) -> tuple[tuple[str, str, str], float]:
     cells = [line[place] if place < len(line) else "" for place in places]
     for name, cell in zip(_COLUMNS, cells, strict=True):
         if not cell:
-            raise StudyError(f"{path}, line {number} has no {name}", remedy="complete or remove the line")
+            raise StudyError(f"{where} has no {name}", remedy="complete or remove the line")
     seed, source, target, text = cells
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    if source == target:
         raise StudyError(
-            f"{path}, line {number}: the outcome of {source!r} for {target!r} is {text!r}, no finite number",
+            f"{where}: {source!r} is source and target",
+            remedy="put results without transfer into a baseline table",
+        )
+    value = parse_number(text)
+    if value is None or not math.isfinite(value):
+        raise StudyError(
+            f"{where}: the outcome of {source!r} for {target!r} is {text!r}, no finite number",
             remedy="remove the line if the run failed: what is not listed counts as not measured",
         )
-    return (seed, source, target), value
+    return (_seed(where, seed), source, target), value
+
+
+def _seed(where: str, cell: str) -> str:
+    seed = parse_seed(cell)
+    if seed is None:
+        raise StudyError(f"{where}: seed is {cell!r}", remedy=SEED_RULE)
+    return str(seed)
+
+
+def _check_value(where: str, metric: str, value: float) -> None:
+    against = objection(metric, value)
+    if against:
+        raise StudyError(f"{where} is {against[0]}", remedy=against[1])
 
 
 def _seeds(file: OutcomeFile, baselines: Sequence[LabelledMatrix]) -> tuple[str, ...]:
     names = {seed for seed, _, _ in file.values}.union(*(table.rows for table in baselines))
-    return tuple(sorted(names, key=lambda seed: (not seed.isdigit(), len(seed), seed)))
+    return tuple(sorted(names, key=int))
 
 
 def _single_precision(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,17 +1,21 @@
 """What can choose sources: every distance of the study, and the rules of thumb it has to beat."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import boxcox
 
 from aggregator.study import Floats, Setting, Study
+from federation.errors import StudyError
 
 LARGEST_SOURCE = "largest_source"
 RANDOM = "random"
 RECOMMENDER = "recommender"
 NO_TRANSFER = "no_transfer"
+
+RESERVED = (LARGEST_SOURCE, RANDOM, RECOMMENDER, NO_TRANSFER)
+"""Names that no distance may have."""
 
 _P2L = "p2l"
 _SIMILARITY_WEIGHT, _SIZE_WEIGHT = 1.5, 1.0
@@ -38,12 +42,26 @@ def selectors(study: Study) -> list[Selector]:
 
     Args:
         study: Where the distances and sizes come from; what it does not hold is left out.
+
+    Raises:
+        StudyError: If a distance is named like P2L with its size term.
     """
     found = [by_distance(name) for name in study.distances]
     if np.isfinite(_sizes(study)).any():
         found += [_p2l_with_size(name) for name in study.distances if name.startswith(_P2L)]
         found.append(Selector(LARGEST_SOURCE, _affinity_of_size))
+    _check_distinct([each.name for each in found])
     return found
+
+
+def _check_distinct(names: Sequence[str]) -> None:
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise StudyError(
+                f"two selectors are called {name!r}: distances named p2l… get a second one with the source's "
+                "size, whose name ends in '_with_size'",
+                remedy="rename one of the files in distances/",
+            )
 
 
 def by_distance(name: str) -> Selector:

@@ -4,6 +4,6 @@
 """
 
 from federation.distances.base import Comparable, Distance
-from federation.distances.registry import available, get, markdown_table, names
+from federation.distances.registry import available, get, markdown_table, names, on_demand
 
-__all__ = ["Comparable", "Distance", "available", "get", "markdown_table", "names"]
+__all__ = ["Comparable", "Distance", "available", "get", "markdown_table", "names", "on_demand"]

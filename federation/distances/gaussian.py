@@ -82,7 +82,8 @@ def _is(ours: MomentSketch, theirs: MomentSketch) -> bool:
 
 FID = Frechet(
     name="fid",
-    formula="‖μ_s − μ_t‖² + tr(Σ_s + Σ_t − 2 (Σ_s Σ_t)^½); of whole feature vectors, no mean over features",
+    formula="‖μ_s − μ_t‖² + tr(Σ_s + Σ_t − 2 (Σ_s Σ_t)^½); of whole feature vectors, no mean over features; "
+    "on demand",
     origin="Heusel et al., NeurIPS 2017; Dowson & Landau 1982",
     symmetric=True,
     zero_self=True,

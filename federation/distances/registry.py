@@ -61,6 +61,11 @@ def available(space: Space, asked: str = "") -> tuple[str, ...]:
     )
 
 
+def on_demand(space: Space) -> tuple[str, ...]:
+    """Return the names of the distances that a space allows and that are computed only when asked for."""
+    return tuple(name for name in _BY_NAME if _BY_NAME[name].on_demand and name in available(space, name))
+
+
 def get(name: str) -> Distance:
     """Return the distance of that name.
 
