@@ -17,6 +17,7 @@ from federation.names import check_name
 Key = tuple[str, str, int, str, str]
 Repetition = tuple[str, str, int, str]
 _SHOWN = 5
+_ALIKE = 0.75
 
 
 @dataclass(frozen=True, order=True)
@@ -246,4 +247,7 @@ def _check_baselines(path: Path, measured: Mapping[int, Outcome]) -> None:
 def unknown_tasks(outcomes: Iterable[Outcome], known: Sequence[str]) -> dict[str, list[str]]:
     """Return the addresses in outcomes that are none of the known ones, sorted, with known ones like them."""
     named = {address for outcome in outcomes for address in (outcome.source, outcome.target)}
-    return {address: get_close_matches(address, known, n=2) for address in sorted(named - set(known))}
+    return {
+        address: get_close_matches(address, known, n=2, cutoff=_ALIKE)
+        for address in sorted(named - set(known))
+    }

@@ -50,8 +50,8 @@ def import_file(
         console.print(f"{content.n_unmeasured} lines have no value yet and were passed over")
     if content.n_baseline_only:
         console.print(
-            f"{content.n_baseline_only} lines state a baseline without a value and were passed over: a baseline "
-            "needs a measured value beside it"
+            f"{content.n_baseline_only} lines state a baseline without a value and were passed over: "
+            "a baseline needs a measured value beside it"
         )
     if strangers:
         console.print(f"not in the catalogue now: {escape(_first(list(strangers)))}")

@@ -96,7 +96,7 @@ def _notes(
     yield from note_strangers(str(directory / "task_infos.csv"), facts, tasks, tasks)
     for matrix in matrices:
         if n_infinite := int(np.isinf(matrix.values).sum()):
-            yield f"{matrix.path}: {n_infinite} infinite distances stand last, like unknown ones"
+            yield f"{matrix.path}: infinite distances ({n_infinite}) stand last, like unknown ones"
 
 
 def _csv_files(directory: Path, part: str) -> list[Path]:

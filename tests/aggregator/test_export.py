@@ -15,7 +15,7 @@ from aggregator.store import Catalogue
 from aggregator.study import Setting
 from aggregator.validation.directory import read_study
 from federation import distances
-from federation.errors import StoreError
+from federation.errors import StoreError, UnknownNameError
 
 TASKS = ["anna/cxr", "bern/cxr", "cork/cxr"]
 
@@ -59,6 +59,20 @@ def test_every_distance_is_written_with_rows_as_sources(catalogue, space, tmp_pa
     assert (header, [row[0] for row in rows]) == (["", *TASKS], TASKS)
     values = np.array([[float(cell) for cell in row[1:]] for row in rows])
     np.testing.assert_array_equal(values, matrix.read(catalogue, space, "bkld-small").values)
+
+
+def test_distances_on_demand_are_written_when_asked_for(catalogue, tmp_path):
+    assert export_catalogue(catalogue, tmp_path / "out").not_computed == ("sinkhorn",)
+    assert export_catalogue(catalogue, tmp_path / "more", ["sinkhorn", "js"]).not_computed == ()
+    found = [{path.stem for path in (tmp_path / name / "distances").iterdir()} for name in ("out", "more")]
+    assert found[1] - found[0] == {"sinkhorn"}
+
+
+@pytest.mark.parametrize("name", ["fid", "nearness"])
+def test_a_distance_that_the_sketches_do_not_give_is_refused(catalogue, tmp_path, name):
+    with pytest.raises(UnknownNameError, match=rf"no distance '{name}' → choose from: .*sinkhorn"):
+        export_catalogue(catalogue, tmp_path / "out", [name])
+    assert not (tmp_path / "out").exists()
 
 
 def test_tasks_and_what_is_known_about_them(catalogue, tmp_path):
@@ -115,7 +129,7 @@ def test_a_scenario_gets_its_own_baselines_only_where_they_differ(catalogue, tmp
 def test_outcomes_of_tasks_that_left_are_counted_and_not_written(catalogue, tmp_path):
     measure(catalogue, outcome(), replace(outcome(), source="gone/cxr"))
     done = export_catalogue(catalogue, tmp_path / "out")
-    assert done == Exported(n_tasks=3, n_distances=done.n_distances, n_outcomes=1, left_out=1)
+    assert done == Exported(3, done.n_distances, n_outcomes=1, left_out=1, not_computed=("sinkhorn",))
     assert "gone" not in (tmp_path / "out/outcomes/pretraining_auroc.csv").read_text()
 
 

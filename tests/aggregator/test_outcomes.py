@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.outcome_table import Imported
-from aggregator.outcomes import COLUMNS, Outcome, baselines, read_outcomes, to_csv
+from aggregator.outcomes import COLUMNS, Outcome, baselines, read_outcomes, to_csv, unknown_tasks
 from aggregator.store import Catalogue
 from aggregator.study import SCENARIOS
 from federation.errors import OutcomeError
@@ -17,7 +17,7 @@ HEADER = "scenario,metric,seed,source,target,value,baseline\n"
 ONE = Outcome("pretraining", "auroc", 0, "anna/cxr", "bern/cxr", 0.93, 0.9)
 
 addresses = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,9}/[a-z0-9][a-z0-9._-]{0,9}", fullmatch=True)
-numbers = st.floats(allow_nan=False, allow_infinity=False)
+numbers = st.floats(0, 1)
 outcomes = st.builds(
     Outcome,
     scenario=st.sampled_from(SCENARIOS),
@@ -84,7 +84,13 @@ def test_comments_blank_lines_and_pairs_without_a_value_are_passed_over(written)
         "pretraining,auroc,1,anna/cxr,bern/cxr,,\n"
     )
     content = read_outcomes(path)
-    assert (content.outcomes, content.n_unmeasured) == ((ONE,), 1)
+    assert (content.outcomes, content.n_unmeasured, content.n_baseline_only) == ((ONE,), 1, 0)
+
+
+def test_a_baseline_without_a_value_is_counted_apart(written):
+    lines = "pretraining,auroc,0,a/x,b/x,,0.5\npretraining,auroc,0,c/x,b/x,,\n"
+    content = read_outcomes(written(HEADER + lines))
+    assert (content.outcomes, content.n_unmeasured, content.n_baseline_only) == ((), 1, 1)
 
 
 def test_a_line_that_says_the_same_twice_counts_once(written):
@@ -101,6 +107,14 @@ def test_a_line_that_says_the_same_twice_counts_once(written):
         (HEADER + "pretraining,auroc,x,a/x,b/x,1,\n", r"outcomes.csv: line 2: seed is 'x'"),
         (HEADER + "#\npretraining,auroc,0,a/x,b/x,high,\n", r"line 3: value is 'high' → use a number"),
         (HEADER + "pretraining,auroc,0,a/x,b/x,nan,\n", r"line 2: value is nan → use a finite number"),
+        (
+            HEADER + "pretraining,auroc,0,a/x,b/x,93,\n",
+            r"value is 93, but auroc lies between 0 and 1 → give sh",
+        ),
+        (HEADER + "pretraining,ba,0,a/x,b/x,0.9,-1\n", r"baseline is -1, but ba lies between 0 and 1"),
+        (HEADER + "pretraining,psnr,0,a/x,b/x,1e300,\n", r"value is 1e\+300, which no metric reaches"),
+        (HEADER + "pretraining,psnr,0,a/x,b/x,1_0,\n", r"value is '1_0' → use a number"),
+        (HEADER + f"pretraining,psnr,{'9' * 5000},a/x,b/x,1,\n", r"seed is '9+' → use a whole number"),
         (HEADER + "p,auroc,0,a/x,b/x,1,\nq,auroc,0,a/x,b/x,1,\n", r"line 2: .*'p'.*; line 3: .*'q'"),
         (
             HEADER + "pretraining,auroc,0,a/x,b/x,0.1,\npretraining,auroc,0,a/x,b/x,0.2,\n",
@@ -159,6 +173,34 @@ def test_a_target_has_one_baseline_per_repetition(catalogue):
         ("pretraining", "auroc", 0, "bern/cxr"): 0.9,
         ("co_training", "auroc", 0, "bern/cxr"): 0.8,
     }
+
+
+def test_replacing_a_baseline_replaces_it_for_every_source(catalogue):
+    other, without = replace(ONE, source="cork/cxr"), replace(ONE, source="dora/cxr", baseline=None)
+    add(catalogue, ONE, other, without, replace(ONE, seed=1))
+    corrected = replace(ONE, baseline=0.7)
+    assert add(catalogue, corrected, replace=True) == Imported(added=0, replaced=2, unchanged=0)
+    assert catalogue.outcomes() == [corrected, replace(other, baseline=0.7), without, replace(ONE, seed=1)]
+
+
+def test_a_second_baseline_is_refused_with_the_way_to_replace_the_first(catalogue):
+    add(catalogue, ONE)
+    with pytest.raises(OutcomeError, match=r"`--replace` puts the new one in place for all of them"):
+        add(catalogue, replace(ONE, source="cork/cxr", baseline=0.8))
+    add(catalogue, replace(ONE, source="cork/cxr", baseline=0.8), replace=True)
+    assert [each.baseline for each in catalogue.outcomes()] == [0.8, 0.8]
+
+
+def test_outcomes_that_are_removed_are_gone(catalogue):
+    add(catalogue, ONE, replace(ONE, seed=1))
+    with catalogue.writing() as writer:
+        writer.remove_outcomes([ONE])
+    assert catalogue.outcomes() == [replace(ONE, seed=1)]
+
+
+def test_addresses_that_the_catalogue_does_not_hold_come_with_those_like_them():
+    assert unknown_tasks([ONE], ["anna/cxr", "bern/cxr2"]) == {"bern/cxr": ["bern/cxr2"]}
+    assert unknown_tasks([replace(ONE, source="zoo/ape")], ["bern/cxr"]) == {"zoo/ape": []}
 
 
 def test_a_catalogue_from_before_outcomes_has_none_and_takes_some(catalogue):

@@ -1,11 +1,14 @@
 """The command line in one process: what it prints, writes and returns."""
 
+import io
 import json
 import sys
 
 import pytest
+from factories import make_space
 from small_federation import write_small_federation
 
+from aggregator.store import Catalogue
 from deploy import cli
 
 
@@ -216,8 +219,51 @@ def test_a_template_names_the_tasks_and_never_overwrites(fedprint, there, tmp_pa
     assert "exists already" in err
 
 
-def test_outcomes_of_strangers_are_kept_and_named(fedprint, there, tmp_path):
+@pytest.fixture
+def strangers(tmp_path):
     path = tmp_path / "outcomes.csv"
     header = "scenario,metric,seed,source,target,value,baseline"
-    path.write_text(f"{header}\nco_training,ba,0,rome/x,anna/digits,0.5,\n")
-    assert "not in the catalogue now: rome/x" in fedprint("hub", "outcomes", "import", path)[1]
+    lines = ["co_training,ba,0,anna/digit,bern/digits,0.5,", "co_training,ba,1,rome/x,anna/digits,0.5,0.4"]
+    path.write_text("\n".join([header, *lines, "co_training,ba,2,rome/x,anna/digits,,0.4", ""]))
+    return path
+
+
+def test_outcomes_of_strangers_are_refused_unless_they_are_meant(fedprint, there, strangers):
+    status, _, err = fedprint("hub", "outcomes", "import", strangers)
+    said = " ".join(err.split())
+    assert status == 1
+    assert "the catalogue does not hold: anna/digit (like anna/digits), rome/x; nothing was imported" in said
+    status, out, _ = fedprint("hub", "outcomes", "import", strangers, "--keep-unknown")
+    assert status == 0
+    assert "not in the catalogue now: anna/digit, rome/x" in out
+    assert "1 lines state a baseline without a value" in out
+
+
+def test_outcomes_can_be_removed(fedprint, there, strangers, monkeypatch):
+    fedprint("hub", "outcomes", "import", strangers, "--keep-unknown", "--replace")
+    assert "give --scenario, --metric, --seed" in fedprint("hub", "outcomes", "remove")[2]
+    assert "no outcome of source zoo/ape" in fedprint("hub", "outcomes", "remove", "--source", "zoo/ape")[2]
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert fedprint("hub", "outcomes", "remove", "--scenario", "co_training")[0] != 0
+    asked = ("hub", "outcomes", "remove", "--scenario", "co_training", "--metric", "ba")
+    status, out, _ = fedprint(*asked, "--seed", "1", "--target", "anna/digits", "--yes")
+    assert (status, out.split(",")[0]) == (0, "1 removed")
+    assert fedprint(*asked, "--yes")[0] == 0
+    left = json.loads(fedprint("hub", "outcomes", "list", "--json")[1])["outcomes"]
+    assert not [each for each in left if each["scenario"] == "co_training"]
+
+
+def test_a_catalogue_without_tasks_has_no_template(fedprint, tmp_path):
+    path = tmp_path / "catalogue.sqlite"
+    store = Catalogue(path, create=True)
+    with store.writing() as writer:
+        writer.add_space(make_space())
+    store.close()
+    status, _, err = fedprint("hub", "outcomes", "template", "-c", path, "-o", tmp_path / "o.csv")
+    assert (status, "holds no task" in err, (tmp_path / "o.csv").exists()) == (1, True, False)
+
+
+def test_the_list_of_tasks_says_which_images_were_used_and_which_were_counted(fedprint, there):
+    out = fedprint("hub", "tasks")[1]
+    assert "images used" in out
+    assert "classes, counted over all images" in out

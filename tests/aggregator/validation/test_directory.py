@@ -5,6 +5,7 @@ import pytest
 from study_files import SETTING, StudyFiles
 
 from aggregator.study import Setting
+from aggregator.validation.coverage import check_judgeable
 from aggregator.validation.directory import read_study
 from federation.errors import StudyError
 
@@ -72,12 +73,59 @@ def test_names_of_metrics_are_read_in_any_case_and_may_be_new(files):
 def test_task_facts_are_optional_cell_by_cell(files):
     header = ["name", "num_classes", "num_samples", "domains", "keywords"]
     files.table(
-        "task_infos.csv", [header, ["a", "2", "", "x-ray", "['lung', 'medical']"], ["zz", "1", "1", "", ""]]
+        "task_infos.csv", [header, ["a", "2", "", "x-ray", "['lung', 'medical']"], ["b", "nan", "1", "", ""]]
     )
     facts = read_study(files.write()).facts
     assert (facts["a"].num_classes, facts["a"].domain) == (2, "x-ray")
     assert facts["a"].keywords == {"lung", "medical"}
     assert np.isnan([facts["a"].num_samples, facts["b"].num_classes]).all()
+
+
+def test_descriptions_and_baselines_of_other_tasks_are_noted_where_none_is_missing(files):
+    files.table("task_infos.csv", [["name"], *([task] for task in "abcdzy")])
+    files.table("outcomes/baseline_full_ba.csv", [["", *"abcz"], ["0", "0.1", "0.2", "0.3", "0.4"]])
+    notes = read_study(files.write()).notes
+    assert [note.rpartition("/")[2] for note in notes] == [
+        "baseline_full_ba.csv: 'z': no task of this study",
+        "task_infos.csv: 'z' and 1 more: no task of this study",
+    ]
+
+
+def test_tables_and_keys_that_nothing_uses_are_noted(files):
+    files.tasks["comment"] = "x"
+    files.table("outcomes/baseline_full_auroc.csv", [["", "a"], ["0", "0.5"]])
+    files.table("outcomes/baseline_co_training_ba.csv", [["", *"abc"], ["0", "0.5", "0.5", "0.5"]])
+    notes = read_study(files.write()).notes
+    assert [note.rpartition("/")[2] for note in notes] == [
+        "tasks.json: nothing reads 'comment'",
+        "baseline_co_training_ba.csv is not used: there are no outcomes of its scenario and metric",
+        "baseline_full_auroc.csv is not used: there are no outcomes of its scenario and metric",
+    ]
+
+
+def test_infinite_distances_are_unknown_and_noted_and_nan_is_an_empty_cell(files):
+    files.distance[2][1:3] = ["inf", "nan"]
+    files.distance[2][4] = "inf"
+    study = read_study(files.write())
+    assert np.isnan(study.distances["near"][1, 0])
+    assert "near.csv: infinite distances (2) stand last" in study.notes[0]
+    assert len(study.notes) == 1
+
+
+def test_groups_may_be_null(files):
+    files.tasks["groups"] = None
+    assert read_study(files.write()).groups == {}
+
+
+def test_seeds_are_numbers_however_they_are_written(files):
+    files.table("outcomes/baseline_full_ba.csv", [["", "a"], ["00", "0.5"], ["01", "0.6"]])
+    assert read_study(files.write()).outcomes[SETTING].seeds == ("0", "1")
+
+
+def test_a_study_in_which_nobody_has_a_choice_is_refused(files):
+    files.tasks["groups"] = {"all": ["a", "b", "c", "d"]}
+    with pytest.raises(StudyError, match=r"nothing can be judged: .* \(the most is 0;"):
+        check_judgeable(read_study(files.write()))
 
 
 def _rename_source(files):
@@ -185,6 +233,90 @@ def _unknown_baseline(files):
     files.table("outcomes/baseline_teleportation_ba.csv", [["", "a"], ["0", "0.5"]])
 
 
+def _misspelt_key(files):
+    files.tasks["group"] = {}
+
+
+def _nested_groups(files):
+    files.tasks["groups"] = {"pair": [["a", None]]}
+
+
+def _per_cent(files):
+    files.outcomes[1][3] = "93"
+
+
+def _seed_with_a_point(files):
+    files.outcomes[1][0] = "1.5"
+
+
+def _endless_seed(files):
+    files.outcomes[1][0] = "9" * 5000
+
+
+def _source_is_target(files):
+    files.outcomes[1][1] = files.outcomes[1][2]
+
+
+def _extra_cell(files):
+    files.outcomes[1].append("5")
+
+
+def _underscored_number(files):
+    files.outcomes[1][3] = "0_1"
+
+
+def _endless_cell(files):
+    files.outcomes[1][1] = "a" * 200_000
+
+
+def _no_metric(files):
+    files.table("outcomes/pretraining.csv", files.outcomes)
+
+
+def _per_cent_baseline(files):
+    files.table("outcomes/baseline_full_ba.csv", [["", "a"], ["0", "81"]])
+
+
+def _misspelt_baseline(files):
+    files.table("outcomes/baseline_full_ba.csv", [["", "zebra", "b", "c"], ["0", "0.5", "0.5", "0.5"]])
+
+
+def _baseline_of_no_seed(files):
+    files.table("outcomes/baseline_full_ba.csv", [["", "a"], ["mean", "0.5"]])
+
+
+def _baseline_seed_twice(files):
+    files.table("outcomes/baseline_full_ba.csv", [["", "a"], ["0", "0.5"], ["00", "0.5"]])
+
+
+def _misspelt_description(files):
+    files.table("task_infos.csv", [["name"], ["zebra"], ["b"], ["c"], ["d"]])
+
+
+def _worded_size(files):
+    files.table("task_infos.csv", [["name", "num_samples"], ["a", "many"]])
+
+
+def _negative_size(files):
+    files.table("task_infos.csv", [["name", "num_samples"], ["a", "-5"]])
+
+
+def _enormous_size(files):
+    files.table("task_infos.csv", [["name", "num_samples"], ["a", "1e308"]])
+
+
+def _reserved_name(files):
+    files.table("distances/Random.csv", files.distance)
+
+
+def _blank_distance(files):
+    files.distance = [files.distance[0], *([line[0], *[""] * 5] for line in files.distance[1:])]
+
+
+def _below_every_distance(files):
+    files.distance[1][2] = "-inf"
+
+
 def _setting_twice(files):
     files.table("outcomes/PRETRAINING_ba.csv", files.outcomes)
 
@@ -219,6 +351,27 @@ def _setting_twice(files):
         (_unknown_scenario, ["teleportation_ba.csv", "no scenario 'teleportation'", "co_training"]),
         (_unknown_baseline, ["baseline_teleportation_ba.csv", "no scenario 'teleportation'"]),
         (_setting_twice, ["same setting"]),
+        (_misspelt_key, ["tasks.json", "unknown key 'group'", "targets, groups, not_shrunk"]),
+        (_nested_groups, ["tasks.json", "'groups.pair' is", "null"]),
+        (_per_cent, ["pretraining_ba.csv, line 2", "93", "ba lies between 0 and 1", "not per cent"]),
+        (_seed_with_a_point, ["pretraining_ba.csv, line 2", "seed is '1.5'", "whole number"]),
+        (_endless_seed, ["pretraining_ba.csv, line 2", "seed is", "whole number"]),
+        (_source_is_target, ["pretraining_ba.csv, line 2", "'b' is source and target"]),
+        (_extra_cell, ["pretraining_ba.csv, line 2", "5 cells for 4 columns"]),
+        (_underscored_number, ["pretraining_ba.csv, line 2", "'0_1'"]),
+        (_endless_cell, ["pretraining_ba.csv", "field larger", "quotation mark"]),
+        (_no_metric, ["pretraining.csv", "names no metric", "pretraining_auroc.csv"]),
+        (_per_cent_baseline, ["baseline_full_ba.csv: row '0', column 'a'", "81", "not per cent"]),
+        (_misspelt_baseline, ["baseline_full_ba.csv", "'zebra'", "'a' has no entry"]),
+        (_baseline_of_no_seed, ["baseline_full_ba.csv", "seed is 'mean'"]),
+        (_baseline_seed_twice, ["baseline_full_ba.csv", "seed 0 twice"]),
+        (_misspelt_description, ["task_infos.csv", "'zebra'", "'a' has no entry"]),
+        (_worded_size, ["task_infos.csv", "num_samples of 'a' is 'many'", "leave the cell empty"]),
+        (_negative_size, ["task_infos.csv", "num_samples of 'a' is '-5'"]),
+        (_enormous_size, ["task_infos.csv", "num_samples of 'a' is '1e308'"]),
+        (_reserved_name, ["Random.csv", "reference of their own", "no_transfer"]),
+        (_blank_distance, ["near.csv", "no distance between two tasks"]),
+        (_below_every_distance, ["near.csv", "-inf"]),
     ],
     ids=lambda each: each.__name__.strip("_") if callable(each) else "",
 )
@@ -247,7 +400,7 @@ def test_a_study_without_its_task_list_is_refused(files):
         read_study(files.folder)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '"targets"'])
+@pytest.mark.parametrize("text", ["{", "[]", '"targets"', "[" * 100_000])
 def test_a_task_list_that_is_no_json_object_is_refused(files, text):
     (files.write() / "tasks.json").write_text(text)
     with pytest.raises(StudyError, match="JSON"):

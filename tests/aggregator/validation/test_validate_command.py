@@ -11,6 +11,7 @@ from study_files import StudyFiles
 from typer.testing import CliRunner
 
 from deploy import cli
+from federation.errors import StoreError, StudyError
 
 KEYS = {
     "selector": str,
@@ -90,6 +91,33 @@ def test_a_broken_study_ends_in_one_message_and_status_1(tmp_path):
     assert (status.returncode, status.stdout) == (1, "")
     assert "holds no CSV file" in " ".join(status.stderr.split())
     assert "Traceback" not in status.stderr
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(directory, tmp_path):
+    for place, complaint in [
+        (tmp_path, "is a folder"),
+        (directory / "tasks.json" / "page.html", "is no folder that you may"),
+    ]:
+        with pytest.raises(StoreError, match=complaint):
+            run(directory / "nowhere", "--html", place)
+
+
+def test_notes_go_beside_the_results(directory):
+    (directory / "outcomes" / "baseline_full_auroc.csv").write_text(",a\n0,0.5\n")
+    ran = run(directory, "--json")
+    assert json.loads(ran.stdout)["results"]
+    assert "note: " in ran.stderr
+    assert "baseline_full_auroc.csv is not used" in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["p2l.csv", "p2l_with_size.csv"])
+def test_two_selectors_of_one_name_are_refused(directory, name):
+    table = (directory / "distances" / "near.csv").read_text()
+    for each in (name, "p2l_without_size.csv"):
+        (directory / "distances" / each).write_text(table)
+    (directory / "task_infos.csv").write_text("name,num_samples\na,5\nb,6\nc,7\nd,8\n")
+    with pytest.raises(StudyError, match="two selectors are called 'p2l_with_size'"):
+        run(directory)
 
 
 @pytest.mark.reference
