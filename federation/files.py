@@ -20,7 +20,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     temporary = None
     if path.is_dir():
-        raise StoreError(f"{path} is a folder", remedy="name a file in it")
+        raise StoreError(f"{path} cannot be written: it is a folder", remedy="name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -45,7 +45,9 @@ def check_place(path: Path) -> None:
         StoreError: If it is a folder, or lies in something that is no writable folder.
     """
     if path.is_dir():
-        raise StoreError(f"{path} is a folder", remedy=f"name a file, such as {path / 'report.html'}")
+        raise StoreError(
+            f"{path} cannot be written: it is a folder", remedy=f"name a file, such as {path / 'report.html'}"
+        )
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise StoreError(

@@ -3,7 +3,7 @@ import stat
 import pytest
 
 from federation.errors import StoreError
-from federation.files import read_file, write_atomically
+from federation.files import check_place, read_file, write_atomically
 
 
 def test_a_file_is_written_whole_with_ordinary_permissions(tmp_path):
@@ -20,6 +20,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
     with pytest.raises(StoreError, match="cannot be written"):
         write_atomically(target, b"new")
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_place_is_checked_before_anything_is_written(tmp_path):
+    check_place(tmp_path / "new" / "deeper" / "page.html")
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file" / "page.html"):
+        with pytest.raises(StoreError, match=r"cannot be written: .* folder"):
+            check_place(place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -95,7 +95,7 @@ def test_a_broken_study_ends_in_one_message_and_status_1(tmp_path):
 
 def test_a_page_that_cannot_be_written_is_refused_before_the_work(directory, tmp_path):
     for place, complaint in [
-        (tmp_path, "is a folder"),
+        (tmp_path, "it is a folder"),
         (directory / "tasks.json" / "page.html", "is no folder that you may"),
     ]:
         with pytest.raises(StoreError, match=complaint):
