@@ -36,6 +36,6 @@ class SamplingPlan:
             )
         if self.tolerance is not None and not MIN_TOLERANCE <= self.tolerance < 0.5:
             raise ConfigError(
-                f"sampling tolerance is {self.tolerance}, expected a share from {MIN_TOLERANCE} to 0.5",
+                f"sampling tolerance is {self.tolerance}, expected at least {MIN_TOLERANCE} and less than 0.5",
                 remedy="0.015 knows cumulative frequencies to 1.5 percentage points",
             )
