@@ -46,8 +46,8 @@ def tasks_table(entries: Sequence[Entry]) -> Table:
         Column("task", no_wrap=True, overflow="fold"),
         "title",
         "modality",
-        "images",
-        "classes",
+        "images used",
+        "classes, images of the whole dataset",
         "released as",
         box=box.SIMPLE_HEAD,
     )

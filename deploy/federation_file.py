@@ -18,7 +18,6 @@ from site_agent.fisher.recipe import FisherRecipe
 from site_agent.network.acceleration import Acceleration
 from site_agent.reference_corpus import DEFAULT_IMAGES
 
-
 _REMEDY = "correct the file; `fedprint init simulation` writes a commented example"
 
 

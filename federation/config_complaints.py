@@ -102,7 +102,7 @@ def _text(place: str, complaints: list[ErrorDetails]) -> str:
 def _expected(complaint: ErrorDetails) -> str:
     kind = complaint["type"]
     if kind in _EXPECTED:
-        return _EXPECTED[kind](complaint["ctx"] if "ctx" in complaint else {})
+        return _EXPECTED[kind](complaint.get("ctx", {}))
     return _EXPECTED_KINDS.get(kind.split("_")[0], "")
 
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from federation.errors import ConfigError
 
-
 MIN_TOLERANCE = 1e-4
-"""No sample needs more than 1 + 0.25 / tolerance² images: 25 million at this error, more than any task has."""
+"""A sample needs at most 1 + 0.25 / tolerance² images: 25 million at this error, more than any task has."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,6 @@ class SamplingPlan:
             )
         if self.tolerance is not None and not MIN_TOLERANCE <= self.tolerance < 0.5:
             raise ConfigError(
-                f"sampling tolerance is {self.tolerance}, expected at least {MIN_TOLERANCE} and less than 0.5",
+                f"sampling tolerance is {self.tolerance}, expected at least {MIN_TOLERANCE} and below 0.5",
                 remedy="0.015 knows cumulative frequencies to 1.5 percentage points",
             )

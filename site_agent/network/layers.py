@@ -89,7 +89,9 @@ def _check(layers: Sequence[str], modules: dict[str, nn.Module]) -> None:
         raise ExtractorError(f"layers: {twice[0]!r} is named twice", remedy="name every layer once")
     for layer in layers:
         if layer != POOLED and (not layer or layer not in modules):
-            raise ExtractorError(f"layers: the network has no layer {layer!r}", remedy=_choices(layer, modules))
+            raise ExtractorError(
+                f"layers: the network has no layer {layer!r}", remedy=_choices(layer, modules)
+            )
 
 
 def _choices(layer: str, modules: dict[str, nn.Module]) -> str:

@@ -81,7 +81,7 @@ def test_the_foreseen_number_of_images_is_the_one_it_stops_at():
 
 @pytest.mark.parametrize("tolerance", [0.0, 1e-300, -0.1, 0.5, math.nan, math.inf])
 def test_an_impossible_tolerance_is_refused(tolerance):
-    with pytest.raises(ConfigError, match=r"sampling tolerance is .* at least 0\.0001 and less than 0\.5"):
+    with pytest.raises(ConfigError, match=r"sampling tolerance is .* at least 0\.0001 and below 0\.5"):
         SamplingPlan(None, tolerance=tolerance)
 
 
