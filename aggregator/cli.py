@@ -20,7 +20,15 @@ from aggregator.options import (
     print_json,
 )
 from aggregator.outcomes_cli import app as outcomes_app
-from aggregator.recommend import SettingForecast, candidates, choose_settings, forecast, involved, learn
+from aggregator.recommend import (
+    SettingForecast,
+    candidates,
+    choose_settings,
+    forecast,
+    involved,
+    learn,
+    require_released,
+)
 from aggregator.recommender.consortium import consortium_study
 from aggregator.report.catalogue import write_catalogue_report
 from aggregator.store import Catalogue
@@ -84,7 +92,10 @@ def recommend(
     """Recommend the sources to try first for a target: expected gain, chance of harm, reasons."""
     store = open_catalogue(catalogue)
     name = distance or default_distance(store)
-    column = matrix.read_column(store, store.latest_space(), task, name)
+    space = store.latest_space()
+    released = [listing.key for listing in store.listings(space) if listing.current]
+    require_released(released, store.listening(), task)
+    column = matrix.read_column(store, space, task, name)
     if name not in column.values:
         raise UnknownNameError(
             f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(column.values)

@@ -57,6 +57,30 @@ def involved(ranking: Sequence[Recommendation], outcomes: Sequence[Outcome]) -> 
     return {ranking[0].target, *(each.source for each in ranking[:_MOST_SOURCES]), *measured}
 
 
+def require_released(released: Sequence[str], listening: Sequence[str], target: str) -> None:
+    """Raise where a target is known to listen only, so that its own site alone can rank sources for it.
+
+    Args:
+        released: Addresses of the current tasks.
+        listening: Addresses of tasks that released nothing.
+        target: Address or name of the target.
+
+    Raises:
+        UnknownNameError: Saying where its ranking is.
+    """
+    silent = [key for key in listening if key not in released and _means(target, key)]
+    if silent and not any(_means(target, key) for key in released):
+        site, task = silent[0].split("/", 1)
+        raise UnknownNameError(
+            f"{silent[0]} listens: it released nothing, so the catalogue cannot rank sources for it",
+            remedy=f"ask at site {site}: its folder holds its own ranking, rankings/{task}.json",
+        )
+
+
+def _means(name: str, key: str) -> bool:
+    return name in (key, key.split("/", 1)[1])
+
+
 def learn(study: Study, settings: Sequence[Setting], distance: str) -> list[LearnedRecommender]:
     """Return what the outcomes of every setting teach.
 

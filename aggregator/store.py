@@ -303,9 +303,16 @@ class Catalogue:
 
     def shared_images(self) -> dict[str, list[str]]:
         """Return group → addresses of tasks that share images, as the latest run was configured with."""
+        return dict(self._latest_summary().get("shared_images", {}))
+
+    def listening(self) -> list[str]:
+        """Return the addresses of tasks that released nothing in the latest run but ranked for themselves."""
+        return list(self._latest_summary().get("listening", []))
+
+    def _latest_summary(self) -> dict[str, Any]:
         with self._errors(), self._engine.connect() as connection:
             row = connection.execute(_latest_run()).first()
-        return dict(json.loads(row.summary)["shared_images"]) if row else {}
+        return dict(json.loads(row.summary)) if row else {}
 
     def run_summary(self, job_id: str | None = None) -> dict[str, Any]:
         """Return the summary of a run, by default of the latest.

@@ -47,7 +47,7 @@ def tasks_table(entries: Sequence[Entry]) -> Table:
         "title",
         "modality",
         "images used",
-        "classes, counted over all images",
+        "classes, images of the whole dataset",
         "released as",
         box=box.SIMPLE_HEAD,
     )

@@ -5,7 +5,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from federation import distances
-from federation.config_file import describe, read_config
+from federation.config_complaints import describe
+from federation.config_file import read_config
 from federation.distances.base import CARD
 from federation.names import task_key
 from federation.sampling_config import SamplingConfig
@@ -16,6 +17,8 @@ from site_agent.config import SiteConfig, WeightsConfig
 from site_agent.fisher.recipe import FisherRecipe
 from site_agent.network.acceleration import Acceleration
 from site_agent.reference_corpus import DEFAULT_IMAGES
+
+_REMEDY = "correct the file; `fedprint init simulation` writes a commented example"
 
 
 class _Strict(BaseModel):
@@ -89,20 +92,35 @@ class SpaceConfig(SamplingConfig):
     def _sketches_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if "histogram" not in names:
             raise ValueError("sketches must name 'histogram'; others come beside it")
-        return tuple(kind(name).kind for name in names)
+        return tuple(kind(name).kind for name in _once(names))
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in names:
+            raise ValueError('a layer has no name; "features" names the pooled features')
+        return _once(names)
 
     @model_validator(mode="after")
     def _local_weights_are_pinned(self) -> "SpaceConfig":
+        stated = {"source": self.weights, "sha256": self.weights_sha256}
         try:
-            WeightsConfig(source=self.weights, sha256=self.weights_sha256)
+            WeightsConfig(**stated)
         except ValidationError as error:
-            raise ValueError(describe(error)) from error
+            raise ValueError(describe(error, stated)) from error
         return self
 
     @property
     def weights_config(self) -> WeightsConfig:
         """Where sites find the weights."""
         return WeightsConfig(source=self.weights, sha256=self.weights_sha256)
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]!r} is named twice; name it once")
+    return names
 
 
 class FederationConfig(_Strict):
@@ -146,7 +164,7 @@ class FederationConfig(_Strict):
         Raises:
             ConfigError: If the file is missing or wrong.
         """
-        config, base = read_config(path, cls), path.resolve().parent
+        config, base = read_config(path, cls, remedy=_REMEDY), path.resolve().parent
         consortium = config.consortium.model_copy(update={"output": base / config.consortium.output})
         weights = config.space.weights_config.resolve(base).source
         return config.model_copy(

@@ -1,23 +1,24 @@
 """Reading TOML configuration into pydantic models with errors that name file, field and value."""
 
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from federation.config_complaints import describe
 from federation.errors import ConfigError, FedprintError
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_config(path: Path, model: type[Model]) -> Model:
+def read_config(path: Path, model: type[Model], *, remedy: str = "correct the file") -> Model:
     """Return the configuration in a TOML file.
 
     Args:
         path: The file.
         model: What it must hold.
+        remedy: What to do where it breaks a rule.
 
     Raises:
         ConfigError: If the file is missing, no TOML, or breaks a rule of the model.
@@ -35,29 +36,6 @@ def read_config(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(
-            f"{path}: {describe(error)}",
-            remedy="correct the file; `fedprint init simulation` writes a commented example",
-        ) from error
+        raise ConfigError(f"{path}: {describe(error, content)}", remedy=remedy) from error
     except FedprintError as error:
         raise ConfigError(f"{path}: {error.problem}", remedy=error.remedy) from error
-
-
-def describe(error: ValidationError) -> str:
-    """Return every complaint of a validation as ``field: complaint``, separated by semicolons."""
-    complaints = error.errors()
-    places = [complaint["loc"] for complaint in complaints]
-    return "; ".join(
-        f"{'.'.join(map(str, complaint['loc'])) or 'file'}: {_plain(complaint['msg'])}"
-        for complaint in complaints
-        if not (complaint["type"] == "too_short" and _has_complaints_below(complaint["loc"], places))
-    )
-
-
-def _has_complaints_below(place: tuple[int | str, ...], places: Sequence[tuple[int | str, ...]]) -> bool:
-    """A list whose items are wrong is also called too short, which it is not."""
-    return any(len(other) > len(place) and other[: len(place)] == place for other in places)
-
-
-def _plain(message: str) -> str:
-    return message.replace("Extra inputs are not permitted", "unknown key").removeprefix("Value error, ")

@@ -74,6 +74,12 @@ class PolicyError(FedprintError):
     code = "policy"
 
 
+class TrustModeError(PolicyError):
+    """The trust mode of a task is one that fedprint cannot work in yet."""
+
+    code = "trust-mode"
+
+
 class IntakeError(FedprintError):
     """The aggregator refuses a fingerprint."""
 

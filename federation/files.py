@@ -3,6 +3,7 @@
 import errno
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from federation.errors import StoreError
@@ -18,24 +19,16 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         StoreError: If the disk is full or the place cannot be written; what was there before remains.
     """
-    temporary = None
-    if path.is_dir():
-        raise StoreError(f"{path} cannot be written: it is a folder", remedy="name a file in it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise StoreError(
-            f"{path} ({len(data):,} bytes) cannot be written: {error.strerror or error}",
-            remedy=_remedy(error, path),
-        ) from error
+    _write(path, data, lambda temporary: temporary.replace(path))
+
+
+def create_atomically(path: Path, data: bytes) -> None:
+    """Put a new file in place as a whole, as ``write_atomically`` does; one that is there already stays.
+
+    Raises:
+        StoreError: If the disk is full or the place cannot be written.
+    """
+    _write(path, data, lambda temporary: _link(temporary, path))
 
 
 def check_place(path: Path) -> None:
@@ -72,6 +65,38 @@ def read_file(path: Path, what: str) -> bytes:
         raise StoreError(
             f"{what} {path} cannot be read: {error.strerror}", remedy="check the path and its permissions"
         ) from error
+
+
+def _write(path: Path, data: bytes, put: Callable[[Path], object]) -> None:
+    temporary = None
+    if path.is_dir():
+        raise StoreError(f"{path} cannot be written: it is a folder", remedy="name a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        put(Path(temporary))
+    except OSError as error:
+        raise StoreError(
+            f"{path} ({len(data):,} bytes) cannot be written: {error.strerror or error}",
+            remedy=_remedy(error, path),
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a complete file its name; of two processes that do so at once, the first one wins."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links
+        temporary.replace(path)
 
 
 def _remedy(error: OSError, path: Path) -> str:

@@ -1,6 +1,5 @@
 """Ed25519 identities: who signed which bytes."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from federation.errors import SignatureError, StoreError
+from federation.files import create_atomically
 
 _KEY_BYTES = 32
 
@@ -77,17 +77,8 @@ def verify(public_key: str, signature: bytes, message: bytes, what: str) -> None
 
 def _read_or_create_key(path: Path) -> bytes:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _create_private(path, Ed25519PrivateKey.generate().private_bytes_raw().hex().encode())
+        create_atomically(path, Ed25519PrivateKey.generate().private_bytes_raw().hex().encode())
     key = bytes.fromhex(path.read_text("ascii").strip())
     if len(key) != _KEY_BYTES:
         raise ValueError
     return key
-
-
-def _create_private(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from federation.errors import ConfigError
 
+MIN_TOLERANCE = 1e-4
+"""A sample needs at most 1 + 0.25 / tolerance² images: 25 million at this error, more than any task has."""
+
 
 @dataclass(frozen=True)
 class SamplingPlan:
@@ -30,8 +33,8 @@ class SamplingPlan:
             raise ConfigError(
                 "drawing with replacement needs a fixed number of draws", remedy="set samples, e.g. 10000"
             )
-        if self.tolerance is not None and not 0 < self.tolerance < 0.5:
+        if self.tolerance is not None and not MIN_TOLERANCE <= self.tolerance < 0.5:
             raise ConfigError(
-                f"sampling tolerance is {self.tolerance}, expected a share between 0 and 0.5",
+                f"sampling tolerance is {self.tolerance}, expected at least {MIN_TOLERANCE} and below 0.5",
                 remedy="0.015 knows cumulative frequencies to 1.5 percentage points",
             )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from federation.errors import ConfigError
-from federation.sampling import SamplingPlan
+from federation.sampling import MIN_TOLERANCE, SamplingPlan
 
 DEFAULT_TOLERANCE = 0.015  # benchmarks/ranking_stability.py
 DEFAULT_CEILING = 10_000
@@ -16,11 +16,14 @@ class SamplingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    samples: Annotated[int, Field(ge=1)] | Literal["adaptive", "all"] = Field(
+    samples: Annotated[int, Field(ge=1, strict=True)] | Literal["adaptive", "all"] = Field(
         "adaptive", description="images drawn per task"
     )
     tolerance: float | None = Field(
-        None, gt=0, lt=0.5, description=f"error at which adaptive drawing stops; {DEFAULT_TOLERANCE}"
+        None,
+        ge=MIN_TOLERANCE,
+        lt=0.5,
+        description=f"error at which adaptive drawing stops; {DEFAULT_TOLERANCE}",
     )
     ceiling: int | None = Field(
         None, ge=1, description=f"most images per task when adaptive; {DEFAULT_CEILING}"

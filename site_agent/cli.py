@@ -24,7 +24,7 @@ def describe(
         list[str] | None, typer.Option(help="Which task; repeat it. By default every one.")
     ] = None,
     answers: Annotated[
-        Path | None, typer.Option(help="TOML file with one [[rater]] per person; the majority counts.")
+        Path | None, typer.Option(help="TOML file, a table `rater` per person; the majority counts.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Which random images to show.")] = 0,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import federation
-from federation.errors import PolicyError
+from federation.errors import PolicyError, TrustModeError
 from federation.fingerprint import Fingerprint, PrivacyStatement, Provenance
 from federation.identity import SiteIdentity
 from federation.sampling import SamplingPlan
@@ -51,10 +51,10 @@ def check_mode(task: str, mode: TrustMode) -> None:
     """Raise unless this version can release a task under its trust mode.
 
     Raises:
-        PolicyError: For modes that are not available yet: nothing leaves then.
+        TrustModeError: For modes that are not available yet: nothing leaves then.
     """
     if not mode.available:
-        raise PolicyError(
+        raise TrustModeError(
             f"task {task}: trust mode {mode.value!r} is not available yet",
             remedy="use 'listen' (nothing leaves) or, for public data only, 'open'",
         )

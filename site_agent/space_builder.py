@@ -45,6 +45,15 @@ class SpaceRecipe:
         """Provenance of the edges, part of the space's identity."""
         return f"{reference_corpus.VERSION}, n={self.n_reference}"
 
+    def require_size(self, n_features: int) -> None:
+        """Raise where one of the sketches cannot hold that many features.
+
+        Raises:
+            SpaceError: If there are too many.
+        """
+        for name in self.sketches:
+            kind(name).require_size(n_features)
+
 
 def build_space(recipe: SpaceRecipe, extractor: Extractor, on_progress: Callable[[int, int], None]) -> Space:
     """Return the space of a recipe; edges come from images that belong to no site.
@@ -53,7 +62,11 @@ def build_space(recipe: SpaceRecipe, extractor: Extractor, on_progress: Callable
         recipe: How to place the edges.
         extractor: The network whose features are binned.
         on_progress: Told how many reference images are done, of how many.
+
+    Raises:
+        SpaceError: If a sketch cannot hold that many features; no image was looked at then.
     """
+    recipe.require_size(extractor.n_features)
     features = []
     for batch in _reference_batches(recipe.n_reference, extractor):
         features.append(extractor(batch))
@@ -73,7 +86,11 @@ def build_space_once(
 
     Edges are content: a space that was built before stays what it is, even where another machine or library
     version would place the edges a hair differently.
+
+    Raises:
+        SpaceError: If a sketch cannot hold that many features; no image was looked at then.
     """
+    recipe.require_size(extractor.n_features)
     if path.exists():
         kept = _read(path)
         if kept is not None and _follows(kept, recipe, extractor):

@@ -48,6 +48,15 @@ class Sketch(ABC):
         return {}
 
     @classmethod
+    def require_size(cls, n_features: int) -> None:
+        """Raise where this kind cannot sketch that many features, which a space learns before it is built.
+
+        Raises:
+            SpaceError: If there are too many.
+        """
+        del n_features
+
+    @classmethod
     @abstractmethod
     def for_space(cls, space: Space) -> Self:
         """Return the sketch of no images, with the parameters that the space fixes for this kind.

@@ -97,6 +97,20 @@ class MomentSketch(Sketch):
         return {"step": 2.0 ** (math.floor(math.log2(size)) - _TYPICAL)}
 
     @classmethod
+    def require_size(cls, n_features: int) -> None:
+        """Raise where the products of that many features are too many to keep.
+
+        Raises:
+            SpaceError: If there are more than 2,048 features.
+        """
+        if not 1 <= n_features <= MAX_FEATURES:
+            raise SpaceError(
+                f"moments of {n_features} features need {n_features * (n_features + 1) // 2} products, "
+                f"only {MAX_FEATURES} features are taken",
+                remedy="leave moments out of the space's sketches, or name fewer or other layers",
+            )
+
+    @classmethod
     def for_space(cls, space: Space) -> Self:
         """Return the sketch of no images, with the step of a space, and its clip norm where it gives one.
 
@@ -120,12 +134,7 @@ class MomentSketch(Sketch):
             SpaceError: If there are too many features, the step is no power of two from 2^-400 to 2^400, or
                 the clip norm is not positive and at most 2^26 steps.
         """
-        if not 1 <= n_features <= MAX_FEATURES:
-            raise SpaceError(
-                f"moments of {n_features} features need {n_features * (n_features + 1) // 2} products, "
-                f"only {MAX_FEATURES} features are taken",
-                remedy="leave moments out of the space, or use an extractor with fewer features",
-            )
+        cls.require_size(n_features)
         if not 2.0**-400 <= step <= 2.0**400 or math.frexp(step)[0] != 0.5:
             raise SpaceError(f"step {step} is no power of two", remedy="build the space again")
         if clip is not None and not 0 < clip <= _FAR * step:

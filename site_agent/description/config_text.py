@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable, Table
 
-from federation.config_file import describe
+from federation.config_complaints import describe
 from federation.errors import ConfigError, FedprintError, StoreError, UnknownNameError
 from federation.files import read_file, write_atomically
 from site_agent.config import SiteConfig
@@ -135,7 +135,7 @@ def _validated(site: Mapping[str, Any], path: Path) -> SiteConfig:
     try:
         return SiteConfig.model_validate(site).resolve(path.parent)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {describe(error)}", remedy="correct the file") from error
+        raise ConfigError(f"{path}: {describe(error, site)}", remedy="correct the file") from error
     except FedprintError as error:
         raise ConfigError(f"{path}: {error.problem}", remedy=error.remedy) from error
 

@@ -86,10 +86,12 @@ def _averaged(layer: str, output: Any, *, channels_last: bool) -> torch.Tensor:
 def _check(layers: Sequence[str], modules: dict[str, nn.Module]) -> None:
     twice = [layer for layer in layers if layers.count(layer) > 1]
     if twice:
-        raise ExtractorError(f"layer {twice[0]!r} is named twice", remedy="name every layer once")
+        raise ExtractorError(f"layers: {twice[0]!r} is named twice", remedy="name every layer once")
     for layer in layers:
         if layer != POOLED and (not layer or layer not in modules):
-            raise ExtractorError(f"the network has no layer {layer!r}", remedy=_choices(layer, modules))
+            raise ExtractorError(
+                f"layers: the network has no layer {layer!r}", remedy=_choices(layer, modules)
+            )
 
 
 def _choices(layer: str, modules: dict[str, nn.Module]) -> str:

@@ -63,7 +63,7 @@ def test_simulate_prints_matrix_sources_warning_and_report(fedprint, tmp_path):
 def test_simulate_says_who_is_missing_and_returns_3(fedprint, tmp_path):
     status, out, _ = fedprint("simulate", write_small_federation(tmp_path, trusts=("open", "open", "pooled")))
     assert status == 3
-    assert "missing cork/digits" in " ".join(out.split())
+    assert "missing cork/digits: its trust mode is not available yet" in " ".join(out.split())
 
 
 def test_a_missing_federation_file_is_one_error(fedprint, tmp_path):
@@ -101,6 +101,12 @@ def test_tasks_as_json(fedprint, there):
     ]
 
 
+def test_tasks_as_a_table_tells_images_used_from_images_of_the_dataset(fedprint, there):
+    _, out, _ = fedprint("hub", "tasks")
+    assert "images used" in out
+    assert "classes, images of the whole dataset" in out
+
+
 def test_matrix_as_json_names_rows_and_columns(fedprint, there):
     _, out, _ = fedprint("hub", "matrix", "--distance", "cramer", "--json")
     found = json.loads(out)
@@ -129,7 +135,9 @@ def test_recommend_uses_the_runs_distance_unless_told_otherwise(fedprint, there)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("recommend", "cork/digits"), "is no task of the catalogue"),
+        (("recommend", "rome/digits"), "is no task of the catalogue"),
+        (("recommend", "cork/digits"), "cork/digits listens: it released nothing"),
+        (("recommend", "cork/digits"), "site cork: its folder holds its own ranking, rankings/digits.json"),
         (("recommend", "digits"), "names several tasks"),
         (("recommend", "anna/digits", "--distance", "nearest"), "no distance 'nearest'"),
         (("matrix", "--catalogue", "federation.toml"), "federation.toml"),
@@ -170,7 +178,8 @@ def test_a_run_in_which_nobody_releases_says_so_everywhere(fedprint, tmp_path, m
     assert "anyone who holds" not in out
     monkeypatch.chdir(tmp_path)
     assert "nothing to compare" in fedprint("hub", "matrix")[1]
-    assert "no task has released" in fedprint("hub", "recommend", "anna/digits")[2]
+    assert "anna/digits listens: it released nothing" in fedprint("hub", "recommend", "anna/digits")[2]
+    assert "no task has released" in fedprint("hub", "recommend", "rome/digits")[2]
 
 
 def test_init_into_a_place_that_cannot_be_is_one_error(fedprint, tmp_path):
@@ -266,4 +275,4 @@ def test_a_catalogue_without_tasks_has_no_template(fedprint, tmp_path):
 def test_the_list_of_tasks_says_which_images_were_used_and_which_were_counted(fedprint, there):
     out = fedprint("hub", "tasks")[1]
     assert "images used" in out
-    assert "classes, counted over all images" in out
+    assert "classes, images of the whole dataset" in out

@@ -90,6 +90,21 @@ def test_every_task_is_asked_for_by_default(describe, site_file):
     assert [d["modality"] for d in tomllib.loads(site_file.read_text())["dataset"]] == ["CT", "CT"]
 
 
+def test_the_help_shows_how_a_rater_begins(describe):
+    status, out, _ = describe("--help")
+    assert status == 0
+    assert "a table `rater` per person" in " ".join(out.replace("│", " ").split())
+
+
+def test_answers_that_are_wrong_do_not_send_the_reader_to_a_federation_file(describe, site_file, tmp_path):
+    answers = tmp_path / "answers.toml"
+    answers.write_text("[[rater]]\nmodality = 3\n")
+    status, _, err = describe(site_file, "--task", "head", "--answers", answers)
+    assert status == 1
+    assert "rater[#1].modality is 3, expected a text → correct the file" in " ".join(err.split())
+    assert "init simulation" not in err
+
+
 def test_several_raters_agree_without_questions(describe, site_file, tmp_path):
     answers = tmp_path / "answers.toml"
     answers.write_text(

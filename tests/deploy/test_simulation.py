@@ -18,7 +18,7 @@ from deploy.inprocess import Node, run_in_process
 from deploy.progress_display import ProgressDisplay
 from deploy.simulation import prepare, simulate
 from federation import distances
-from federation.errors import ConfigError, ExtractorError, FedprintError
+from federation.errors import ConfigError, ExtractorError, FedprintError, SpaceError
 from federation.fingerprint import Fingerprint
 from federation.sampling import SamplingPlan
 from site_agent.client_app import app as client_app
@@ -153,7 +153,7 @@ def test_modes_that_are_not_available_release_nothing_and_say_so(tmp_path):
         ("cork", True),
     ]
     codes = {m["site"]: m["code"] for m in Catalogue(done.catalogue).run_summary()["missing"]}
-    assert codes == {"bern": "policy", "cork": "policy"}
+    assert codes == {"bern": "trust-mode", "cork": "trust-mode"}
 
 
 def test_a_site_that_fails_does_not_stop_the_others(again, monkeypatch):
@@ -215,6 +215,23 @@ def edited(path, pattern, replacement):
         ("bins = 20", "bin = 20", ConfigError, "space.bin: unknown key →"),
         ('trust = "open"', 'trust = "opne"', ConfigError, "'open'"),
         (r"\[space\]", "[space", ConfigError, "not valid TOML"),
+        ("bins = 20", 'bins = 20\nsketches = "histogram"', ConfigError, 'is "histogram", expected a list'),
+        (
+            "bins = 20",
+            'bins = 20\nsketches = ["histogram", "histogram"]',
+            ConfigError,
+            "space.sketches: 'histogram' is named twice",
+        ),
+        ("bins = 20", 'bins = 20\nlayers = ["a", "a"]', ConfigError, "space.layers: 'a' is named twice"),
+        ("bins = 20", 'bins = 20\nlayers = ["blocks.99"]', ExtractorError, "layers: .* no layer 'blocks.99'"),
+        (
+            'samples = "all"',
+            "tolerance = 1e-300",
+            ConfigError,
+            "tolerance is 1e-300, expected at least 0.0001",
+        ),
+        ('samples = "all"', "tolerance = nan", ConfigError, "space.tolerance is nan, which is no number"),
+        ('samples = "all"', "samples = true", ConfigError, "is true, expected a whole number, or 'adaptive'"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_error_and_the_catalogue_stays(
@@ -298,6 +315,18 @@ def test_a_space_with_more_sketches_is_compared_by_more_distances(tmp_path):
         )
         assert stored.values[0, 1] > 0
     assert distances.get("fid").matrix([first], [second])[0, 0] > 0
+
+
+def test_features_too_many_for_moments_are_one_error_before_any_image_is_looked_at(tmp_path, monkeypatch):
+    def no_image(*_):
+        pytest.fail("a reference image was rendered")
+
+    monkeypatch.setattr("site_agent.reference_corpus.reference_images", no_image)
+    path = write_small_federation(tmp_path)
+    layers = 'bins = 20\nsketches = ["histogram", "moments"]\nlayers = ["conv_head", "features"]'
+    path.write_text(path.read_text().replace("bins = 20", layers))
+    with pytest.raises(SpaceError, match=r"moments of 2560 features .* only 2048 .* fewer or other layers"):
+        run(path)
 
 
 def test_layers_of_the_federation_file_become_the_features_everywhere(tmp_path):

@@ -1,9 +1,10 @@
 import stat
+from pathlib import Path
 
 import pytest
 
 from federation.errors import StoreError
-from federation.files import check_place, read_file, write_atomically
+from federation.files import check_place, create_atomically, read_file, write_atomically
 
 
 def test_a_file_is_written_whole_with_ordinary_permissions(tmp_path):
@@ -29,6 +30,24 @@ def test_a_place_is_checked_before_anything_is_written(tmp_path):
         with pytest.raises(StoreError, match=r"cannot be written: .* folder"):
             check_place(place)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_creating_never_replaces_what_is_there_and_leaves_no_litter(tmp_path):
+    path = tmp_path / "new" / "file"
+    create_atomically(path, b"first")
+    create_atomically(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_creating_works_where_files_cannot_be_linked(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "hardlink_to", unsupported)
+    create_atomically(tmp_path / "file", b"content")
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"content"]
 
 
 def test_a_missing_file_is_named(tmp_path):

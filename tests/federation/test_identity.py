@@ -13,6 +13,18 @@ def test_the_key_is_made_once_and_readable_only_by_its_owner(tmp_path):
     assert stat.S_IMODE((tmp_path / "a.key").stat().st_mode) == 0o600
 
 
+def test_a_key_that_could_not_be_written_whole_does_not_exist(tmp_path, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_identity("a", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert make_identity("a", tmp_path).public_key == make_identity("a", tmp_path).public_key
+
+
 def test_a_signature_verifies_and_a_changed_message_does_not(tmp_path):
     identity = make_identity("a", tmp_path)
     signature = identity.sign(b"message")

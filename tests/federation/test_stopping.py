@@ -79,9 +79,9 @@ def test_the_foreseen_number_of_images_is_the_one_it_stops_at():
     assert expected_images(SamplingPlan(1000), halves(128), 1000) == 1000
 
 
-@pytest.mark.parametrize("tolerance", [0.0, -0.1, 0.5, math.nan, math.inf])
+@pytest.mark.parametrize("tolerance", [0.0, 1e-300, -0.1, 0.5, math.nan, math.inf])
 def test_an_impossible_tolerance_is_refused(tolerance):
-    with pytest.raises(ConfigError, match=r"sampling tolerance is .* between 0 and 0\.5"):
+    with pytest.raises(ConfigError, match=r"sampling tolerance is .* at least 0\.0001 and below 0\.5"):
         SamplingPlan(None, tolerance=tolerance)
 
 

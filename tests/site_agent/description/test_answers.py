@@ -52,8 +52,8 @@ def test_an_answers_file_holds_one_table_per_rater(tmp_path):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "rater: Field required"),
-        ('[[rater]]\nmodalty = "CT"', "rater.0.modalty: unknown key"),
+        ("", "rater is missing"),
+        ('[[rater]]\nmodalty = "CT"', r"rater\[#1\]\.modalty: unknown key"),
         ('[[rater]]\nproperties = { cue = "smell" }', "use one of: shape, texture, colour"),
         ('[[rater]]\nproperties = { smell = "bad" }', "there is no property 'smell'"),
         ("[[rater]", "is not valid TOML"),

@@ -168,7 +168,7 @@ def test_an_edit_that_would_change_anything_else_is_refused(site_file, monkeypat
     [
         (b"\xff", "is not UTF-8"),
         (b"[[dataset", "is not valid TOML"),
-        (b'name = "anna"', "dataset: Field required"),
+        (b'name = "anna"', "dataset is missing"),
         (None, "cannot be read"),
     ],
 )
