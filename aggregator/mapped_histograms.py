@@ -203,11 +203,11 @@ class MappedHistograms(Histograms):
         return _read(*self._cumulative(tasks, slice(0, self.n_features)), room)
 
     def pieces(self, tasks: slice, room: Room) -> Iterator[Block]:
-        """Yield some of the tasks one by one, each in the same place of ``room``."""
+        """Yield some of the tasks, very few at a time, each time in the same place of ``room``."""
         counts, totals = self._cumulative(tasks, slice(0, self.n_features))
-        for k in range(len(counts)):
-            load = partial(_read, counts[k : k + 1], totals[k : k + 1], room)
-            yield _MappedBlock(self, slice(tasks.start + k, tasks.start + k + 1), load, room)
+        for piece in self.piece_slices(len(counts)):
+            load = partial(_read, counts[piece], totals[piece], room)
+            yield _MappedBlock(self, slice(tasks.start + piece.start, tasks.start + piece.stop), load, room)
 
     def _rows(self, tasks: slice) -> Rows:
         return self.files.counts.read(self._within(tasks))

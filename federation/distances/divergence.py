@@ -13,7 +13,7 @@ from federation.distances.stack import Block, Histograms, itself, slices
 Weighting = Literal["uniform", "target", "source"]
 
 CLIP = 1e-4
-_AT_ONCE = 2**16  # numbers whose logarithms are taken while they are in a core's cache (512 KiB)
+_AT_ONCE = 2**16  # numbers whose logarithms are taken at a time (512 KiB)
 _LONG = 2**13  # numbers from which on a vector is long
 _TINY = 1e-300  # stands for an empty bin inside a logarithm: x·log(x) is then 0 to every digit
 

@@ -25,7 +25,7 @@ from federation.distances.threads import for_each
 from federation.sketches import HistogramSketch
 
 Ask: TypeAlias = Callable[[Block], object]
-"""Makes a task remember how it compares with a few others."""
+"""Makes a block of tasks remember how it compares with a few others."""
 
 TILE = 1024  # sources and targets per matrix product
 BLOCK = 2**23  # numbers held per side of a matrix product (64 MiB)
@@ -75,14 +75,14 @@ class HistogramDistance(Distance):
             np.maximum(values, 0.0, out=values)
 
     def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
-        """Return how a few tasks and another are compared in ways that ``fill`` needs and blocks remember.
+        """Return how a few tasks and others are compared in ways that ``fill`` needs and blocks remember.
 
         Args:
             few: The few, as sources.
-            both_ways: Whether distances from the other to the few will be wanted as well.
+            both_ways: Whether distances from the others to the few will be wanted as well.
 
         Returns:
-            Name of the comparison, which distances may share → what makes the other remember it.
+            Name of the comparison, which distances may share → what makes the others remember it.
         """
         del few, both_ways
         return {}
@@ -118,11 +118,11 @@ def with_many(
     def compare(part: slice) -> None:
         room: Room = own.__dict__.setdefault("room", Room())
         met = []
-        for task in many.pieces(part, room):
-            for ask in asks:  # while the task is in the core's cache
-                ask(task)
-            task.forget_vectors()
-            met.append(task)
+        for piece in many.pieces(part, room):
+            for ask in asks:  # while the piece is in the core's cache
+                ask(piece)
+            piece.forget_vectors()
+            met.append(piece)
         chunk = many.block(part, room)
         chunk.learn(ours, met)
         work(ours, chunk, part)

@@ -14,6 +14,7 @@ from federation.distances.threads import for_each
 from federation.errors import FingerprintError
 
 CHUNK = 2**20  # numbers of the tasks that a thread compares with a few others (8 MiB)
+PIECE = 2**17  # numbers of those of them that it compares at a time (1 MiB)
 PART = 2**16  # numbers a thread prepares at a time, which stay in a core's cache (512 KiB)
 
 Embedding: TypeAlias = Callable[[Matrix, Matrix], object]
@@ -126,9 +127,13 @@ class Histograms(ABC):
         return {itself: self.frequencies(tasks, slice(0, self.n_features))}
 
     def pieces(self, tasks: slice, room: Room) -> Iterator["Block"]:
-        """Yield some of the tasks one by one, each in the same place of ``room``."""
-        for task in slices(tasks.stop - tasks.start, 1):
-            yield self.block(slice(tasks.start + task.start, tasks.start + task.stop), room)
+        """Yield some of the tasks, very few at a time, each time in the same place of ``room``."""
+        for piece in self.piece_slices(tasks.stop - tasks.start):
+            yield self.block(slice(tasks.start + piece.start, tasks.start + piece.stop), room)
+
+    def piece_slices(self, n_tasks: int) -> Iterator[slice]:
+        """Yield slices of as few tasks as are compared at a time."""
+        return slices(n_tasks, max(1, PIECE // (self.n_features * self.n_bins)))
 
     def is_same_as(self, other: "Histograms") -> bool:
         """Return whether both hold the very same tasks in the same order."""
