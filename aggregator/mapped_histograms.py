@@ -109,7 +109,7 @@ class HistogramFiles:
 
     def _read_terms(self, term: Term, factor: int) -> Matrix:
         def make(tasks: slice) -> Rows:
-            return Histograms.terms(MappedHistograms(self, tasks, factor), term)
+            return Histograms.several_terms(MappedHistograms(self, tasks, factor), [term])[0]
 
         n_features, n_bins = self.shape
         name = f"{term.__name__.replace('_', '-')}-{n_bins // factor}.rows"
@@ -183,16 +183,16 @@ class MappedHistograms(Histograms):
         h /= totals
         return h
 
-    def embed(self, embedding: Embedding, tasks: slice, features: slice, out: Matrix) -> None:
-        """Write float64 [tasks, features, n_bins], the embedding of frequencies, into ``out``."""
-        if embedding is cumulative:
-            _divide(*self._cumulative(tasks, features), out)
-        else:
-            embedding(self.frequencies(tasks, features), out)
+    def vectors(self, embedding: Embedding, tasks: slice, features: slice) -> Matrix:
+        """Return float64 [tasks, features, n_bins]: the embedding of frequencies."""
+        if embedding is not cumulative:
+            return super().vectors(embedding, tasks, features)
+        counts, totals = self._cumulative(tasks, features)
+        return np.asarray(counts / totals)
 
-    def terms(self, term: Term) -> Matrix:
-        """Return float64 [n_tasks, n_features]: the term of every histogram."""
-        return self.files.terms(term, self)[self.tasks]
+    def several_terms(self, terms: Sequence[Term]) -> list[Matrix]:
+        """Return float64 [n_tasks, n_features] of every term, from the files."""
+        return [self.files.terms(term, self)[self.tasks] for term in terms]
 
     def block(self, tasks: slice, room: Room) -> Block:
         """Return some of the tasks, whose frequencies are then read into ``room``."""
@@ -203,11 +203,11 @@ class MappedHistograms(Histograms):
         return _read(*self._cumulative(tasks, slice(0, self.n_features)), room)
 
     def pieces(self, tasks: slice, room: Room) -> Iterator[Block]:
-        """Yield some of the tasks one by one, each in the same place of ``room``."""
+        """Yield some of the tasks, very few at a time, each time in the same place of ``room``."""
         counts, totals = self._cumulative(tasks, slice(0, self.n_features))
-        for k in range(len(counts)):
-            load = partial(_read, counts[k : k + 1], totals[k : k + 1], room)
-            yield _MappedBlock(self, slice(tasks.start + k, tasks.start + k + 1), load, room)
+        for piece in self.piece_slices(len(counts)):
+            load = partial(_read, counts[piece], totals[piece], room)
+            yield _MappedBlock(self, slice(tasks.start + piece.start, tasks.start + piece.stop), load, room)
 
     def _rows(self, tasks: slice) -> Rows:
         return self.files.counts.read(self._within(tasks))
@@ -232,9 +232,9 @@ class _MappedBlock(Block):
         """Return float64 [n_tasks, n_features] mean features."""
         return self._stack.part(self._tasks).means()
 
-    def terms(self, term: Term) -> Matrix:
-        """Return float64 [n_tasks, n_features]: the term of every histogram."""
-        return self._stack.terms(term)[self._tasks]
+    def several_terms(self, terms: Sequence[Term]) -> list[Matrix]:
+        """Return float64 [n_tasks, n_features] of every term, from the files."""
+        return [found[self._tasks] for found in self._stack.several_terms(terms)]
 
 
 def _rows(load: Loader, kind: "np.dtype[Any]", tasks: slice) -> Rows:

@@ -13,8 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import numpy as np
 
 from aggregator import matrix, store
 from aggregator.recommend import candidates
-from benchmarks.timing import seconds_of
+from benchmarks.timing import clock_and_processor
 from federation import distances
 from federation.fingerprint import Fingerprint, PrivacyStatement, Provenance
 from federation.identity import SiteIdentity
@@ -156,21 +155,14 @@ _REPEATS = {"add": 5, "recommend": 3, "list": 3}
 def _run(way: str, path: Path, n: int) -> dict[str, float]:
     space, work = _space(), _WAYS[way]
     if work is None:
-        times = [_timed(lambda: _build(path, space, n))]
+        times = [clock_and_processor(lambda: _build(path, space, n))]
     else:
         first = n if way == "first" else n + 1
         new = list(_fingerprints(space, range(first, first + _REPEATS.get(way, 1))))
-        times = [_timed(lambda f=f: work(path, f, space)) for f in new]
+        times = [clock_and_processor(lambda f=f: work(path, f, space)) for f in new]
     seconds, processor = min(times)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"seconds": seconds, "processor_s": processor, "peak_mib": peak}
-
-
-def _timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock and of the processor."""
-    before = time.process_time()
-    seconds = seconds_of(work)
-    return seconds, time.process_time() - before
 
 
 def _in_a_process(way: str, folder: Path, n: int) -> dict[str, float]:

@@ -9,3 +9,10 @@ def seconds_of(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def clock_and_processor(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the wall-clock seconds and the processor seconds of one call."""
+    before = time.process_time()
+    seconds = seconds_of(work)
+    return seconds, time.process_time() - before

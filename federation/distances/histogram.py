@@ -3,7 +3,7 @@
 import math
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, TypeAlias
@@ -13,7 +13,7 @@ import numpy as np
 from federation.distances.base import Comparable, Distance, Matrix
 from federation.distances.sketch_stack import stack_pair
 from federation.distances.stack import (
-    CHUNK,
+    PART,
     Block,
     Embedding,
     Histograms,
@@ -25,7 +25,7 @@ from federation.distances.threads import for_each
 from federation.sketches import HistogramSketch
 
 Ask: TypeAlias = Callable[[Block], object]
-"""Makes a task remember how it compares with a few others."""
+"""Makes a block of tasks remember how it compares with a few others."""
 
 TILE = 1024  # sources and targets per matrix product
 BLOCK = 2**23  # numbers held per side of a matrix product (64 MiB)
@@ -75,14 +75,14 @@ class HistogramDistance(Distance):
             np.maximum(values, 0.0, out=values)
 
     def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
-        """Return how a few tasks and another are compared in ways that ``fill`` needs and blocks remember.
+        """Return how a few tasks and others are compared in ways that ``fill`` needs and blocks remember.
 
         Args:
             few: The few, as sources.
-            both_ways: Whether distances from the other to the few will be wanted as well.
+            both_ways: Whether distances from the others to the few will be wanted as well.
 
         Returns:
-            Name of the comparison, which distances may share → what makes the other remember it.
+            Name of the comparison, which distances may share → what makes the others remember it.
         """
         del few, both_ways
         return {}
@@ -118,11 +118,11 @@ def with_many(
     def compare(part: slice) -> None:
         room: Room = own.__dict__.setdefault("room", Room())
         met = []
-        for task in many.pieces(part, room):
-            for ask in asks:  # while the task is in the core's cache
-                ask(task)
-            task.forget_vectors()
-            met.append(task)
+        for piece in many.pieces(part, room):
+            for ask in asks:  # while the piece is in the core's cache
+                ask(piece)
+            piece.forget_vectors()
+            met.append(piece)
         chunk = many.block(part, room)
         chunk.learn(ours, met)
         work(ours, chunk, part)
@@ -146,11 +146,31 @@ class Side:
 
     def terms(self, stack: Histograms) -> Matrix:
         """Return float64 [n_tasks, n_features]: what is added per histogram."""
-        return _per_histogram(stack, self.term, 0.0)
+        return self.values(stack).terms
 
-    def scales(self, stack: Histograms) -> Matrix:
-        """Return float64 [n_tasks, n_features]: what the vectors are multiplied by."""
-        return _per_histogram(stack, self.scale, 1.0)
+    def values(self, stack: Histograms) -> "SideValues":
+        """Return what is added and multiplied by per histogram."""
+        asked = [term for term in (self.term, self.scale) if term is not None]
+        return self.chosen(stack, dict(zip(asked, stack.several_terms(asked), strict=True)))
+
+    def chosen(self, stack: Histograms, known: Mapping[Term, Matrix]) -> "SideValues":
+        """Return this side's among the known terms of a stack."""
+        shape = (len(stack), stack.n_features)
+        terms = np.zeros(shape) if self.term is None else known[self.term]
+        return SideValues(terms, np.ones(shape) if self.scale is None else known[self.scale])
+
+
+@dataclass(frozen=True)
+class SideValues:
+    """What a side makes of histograms besides vectors, float64 [n_tasks, n_features] each.
+
+    Args:
+        terms: What is added.
+        scales: What the vectors are multiplied by.
+    """
+
+    terms: Matrix
+    scales: Matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,32 +207,32 @@ class BilinearDistance(HistogramDistance):
 
     def _fill_few(self, values: Matrix, left: tuple[Block, Matrix], right: tuple[Block, Matrix]) -> None:
         (sources, source_weights), (targets, target_weights) = left, right
+        own, other = self.source.values(sources), self.target.values(targets)
         products = sources.products(self.source.vectors, targets, self.target.vectors)
-        products = products * (
-            self.factor * self.source.scales(sources)[:, None] * self.target.scales(targets)
-        )
-        own, terms = self.source.terms(sources), self.target.terms(targets)
-        per_feature = own[:, None] + terms - products
+        scaled = self.factor * own.scales[:, None] * other.scales * products
+        per_feature = own.terms[:, None] + other.terms - scaled
         values += np.einsum("stf,sf,tf->st", per_feature, source_weights, target_weights)
 
     def _fill_all(
         self, values: Matrix, left: tuple[Histograms, Matrix], right: tuple[Histograms, Matrix]
     ) -> None:
         (sources, source_weights), (targets, target_weights) = left, right
-        values += (source_weights * self.source.terms(sources)) @ target_weights.T
-        values += source_weights @ (target_weights * self.target.terms(targets)).T
-        source_weights = self.factor * source_weights * self.source.scales(sources)
-        target_weights = target_weights * self.target.scales(targets)
-        ours = _Columns(sources, source_weights, self.source.vectors)
-        theirs = _Columns(targets, target_weights, self.target.vectors)
+        own, other = _side_values(sources, self.source, targets, self.target)
+        values += (source_weights * own.terms) @ target_weights.T
+        values += source_weights @ (target_weights * other.terms).T
+        root = np.sqrt(self.factor * source_weights.max() * target_weights.max())
+        ours = _Columns(sources, _relative(source_weights) * own.scales * root, self.source.vectors)
+        theirs = _Columns(targets, _relative(target_weights) * other.scales * root, self.target.vectors)
+        theirs = ours if ours.are_those_of(theirs) else theirs
         blocks = _feature_blocks(sources, min(TILE, max(values.shape)))
         for rows in slices(len(sources), TILE):
             for columns in slices(len(targets), TILE):
                 x, y = ours.room(rows, blocks[0]), theirs.room(columns, blocks[0])
                 for features in blocks:
-                    values[rows, columns] -= (
-                        ours.fill(rows, features, x) @ theirs.fill(columns, features, y).T
-                    )
+                    left_side = ours.fill(rows, features, x)
+                    same = ours is theirs and rows == columns
+                    right_side = left_side if same else theirs.fill(columns, features, y)
+                    values[rows, columns] -= left_side @ right_side.T
 
 
 @dataclass(frozen=True)
@@ -229,6 +249,14 @@ class _Columns:
     weights: Matrix
     embedding: Embedding
 
+    def are_those_of(self, other: "_Columns") -> bool:
+        """Return whether both are the same numbers."""
+        return (
+            self.embedding is other.embedding
+            and self.stack.is_same_as(other.stack)
+            and np.array_equal(self.weights, other.weights)
+        )
+
     def room(self, tasks: slice, features: slice) -> Matrix:
         """Return room for the columns of the largest block, to be used for every block."""
         return np.empty((tasks.stop - tasks.start) * (features.stop - features.start) * self.stack.n_bins)
@@ -240,8 +268,8 @@ class _Columns:
         columns = room[: math.prod(shape)].reshape(shape)
 
         def compute(part: slice) -> None:
-            self.stack.embed(self.embedding, _within(tasks, part), features, columns[part])
-            columns[part] *= weights[part, :, None]
+            vectors = self.stack.vectors(self.embedding, _within(tasks, part), features)
+            np.multiply(vectors, weights[part, :, None], out=columns[part])
 
         for_each(list(slices(len(weights), _tasks_per_chunk(columns))), compute)
         return columns.reshape(len(weights), -1)
@@ -317,7 +345,7 @@ class PairwiseDistance(HistogramDistance):
         joined = np.empty((tasks.stop - tasks.start, features.stop - features.start, stack.n_bins))
 
         def compute(part: slice) -> None:
-            stack.embed(self.side.vectors, _within(tasks, part), features, joined[part])
+            joined[part] = stack.vectors(self.side.vectors, _within(tasks, part), features)
 
         for_each(list(slices(len(joined), _tasks_per_chunk(joined))), compute)
         return joined.reshape(len(joined), -1)
@@ -340,8 +368,21 @@ def _multiply(few: Block, theirs: Embedding, ours: Embedding, task: Block) -> Ma
     return task.products(theirs, few, ours)
 
 
-def _per_histogram(stack: Histograms, term: Term | None, otherwise: float) -> Matrix:
-    return np.full((len(stack), stack.n_features), otherwise) if term is None else stack.terms(term)
+def _side_values(
+    sources: Histograms, source: Side, targets: Histograms, target: Side
+) -> tuple[SideValues, SideValues]:
+    """Values of both sides; those of tasks among themselves from one reading."""
+    if not sources.is_same_as(targets):
+        return source.values(sources), target.values(targets)
+    both = (source.term, source.scale, target.term, target.scale)
+    asked = list({term: None for term in both if term is not None})
+    known = dict(zip(asked, sources.several_terms(asked), strict=True))
+    return source.chosen(sources, known), target.chosen(targets, known)
+
+
+def _relative(weights: Matrix) -> Matrix:
+    """Weights as shares of the largest: uniform ones become 1 on both sides, which can then share columns."""
+    return np.asarray(weights / weights.max())
 
 
 def _feature_blocks(stack: Histograms, n_tasks: int) -> list[slice]:
@@ -350,7 +391,7 @@ def _feature_blocks(stack: Histograms, n_tasks: int) -> list[slice]:
 
 
 def _tasks_per_chunk(block: Matrix) -> int:
-    return max(1, CHUNK // (int(block.shape[1]) * int(block.shape[2])))
+    return max(1, PART // (int(block.shape[1]) * int(block.shape[2])))
 
 
 def _within(tasks: slice, part: slice) -> slice:

@@ -13,7 +13,9 @@ from federation.distances.base import Matrix
 from federation.distances.threads import for_each
 from federation.errors import FingerprintError
 
-CHUNK = 2**20  # numbers a thread prepares at a time (8 MiB)
+CHUNK = 2**20  # numbers of the tasks that a thread compares with a few others (8 MiB)
+PIECE = 2**17  # numbers of those of them that it compares at a time (1 MiB)
+PART = 2**16  # numbers a thread prepares at a time, which stay in a core's cache (512 KiB)
 
 Embedding: TypeAlias = Callable[[Matrix, Matrix], object]
 """Frequencies float64 [..., n_bins] → vectors of that shape, which are written into the second argument."""
@@ -85,18 +87,30 @@ class Histograms(ABC):
             FingerprintError: If a row is empty.
         """
 
-    def embed(self, embedding: Embedding, tasks: slice, features: slice, out: Matrix) -> None:
-        """Write float64 [tasks, features, n_bins], the embedding of frequencies, into ``out``."""
-        embedding(self.frequencies(tasks, features), out)
+    def vectors(self, embedding: Embedding, tasks: slice, features: slice) -> Matrix:
+        """Return float64 [tasks, features, n_bins]: the embedding of frequencies."""
+        h = self.frequencies(tasks, features)
+        if embedding is itself:
+            return h
+        found = np.empty_like(h)
+        embedding(h, found)
+        return found
 
     def terms(self, term: Term) -> Matrix:
         """Return float64 [n_tasks, n_features]: the term of every histogram."""
-        values = np.empty((len(self), self.n_features))
+        return self.several_terms([term])[0]
+
+    def several_terms(self, terms: Sequence[Term]) -> list[Matrix]:
+        """Return what ``terms`` returns, for each of several, reading frequencies once."""
+        values = [np.empty((len(self), self.n_features)) for _ in terms]
 
         def compute(tasks: slice) -> None:
-            values[tasks] = term(self.frequencies(tasks, slice(0, self.n_features)))
+            h = self.frequencies(tasks, slice(0, self.n_features))
+            for term, found in zip(terms, values, strict=True):
+                found[tasks] = term(h)
 
-        for_each(self.chunks(), compute)
+        size = max(1, PART // (self.n_features * self.n_bins))
+        for_each(list(slices(len(self), size)), compute)
         return values
 
     def chunks(self) -> list[slice]:
@@ -113,9 +127,13 @@ class Histograms(ABC):
         return {itself: self.frequencies(tasks, slice(0, self.n_features))}
 
     def pieces(self, tasks: slice, room: Room) -> Iterator["Block"]:
-        """Yield some of the tasks one by one, each in the same place of ``room``."""
-        for task in slices(tasks.stop - tasks.start, 1):
-            yield self.block(slice(tasks.start + task.start, tasks.start + task.stop), room)
+        """Yield some of the tasks, very few at a time, each time in the same place of ``room``."""
+        for piece in self.piece_slices(tasks.stop - tasks.start):
+            yield self.block(slice(tasks.start + piece.start, tasks.start + piece.stop), room)
+
+    def piece_slices(self, n_tasks: int) -> Iterator[slice]:
+        """Yield slices of as few tasks as are compared at a time."""
+        return slices(n_tasks, max(1, PIECE // (self.n_features * self.n_bins)))
 
     def is_same_as(self, other: "Histograms") -> bool:
         """Return whether both hold the very same tasks in the same order."""
@@ -184,11 +202,12 @@ class Block(Histograms):
                 self._vectors[embedding] = vectors
             return self._vectors[embedding]
 
-    def terms(self, term: Term) -> Matrix:
-        """Return float64 [n_tasks, n_features]: the term of every histogram."""
-        if term not in self._terms:
-            self._terms[term] = term(self.every(itself))
-        return self._terms[term]
+    def several_terms(self, terms: Sequence[Term]) -> list[Matrix]:
+        """Return float64 [n_tasks, n_features] of every term, computing each once."""
+        for term in terms:
+            if term not in self._terms:
+                self._terms[term] = term(self.every(itself))
+        return [self._terms[term] for term in terms]
 
     def products(self, embedding: Embedding, other: "Block", theirs: Embedding) -> Matrix:
         """Return float64 [n_tasks, others, n_features]: inner products with the vectors of other tasks.

@@ -120,6 +120,7 @@ def test_only_new_fingerprints_are_read(files):
 def test_a_few_are_compared_with_many_task_by_task(files, monkeypatch, n_new):
     stack = files.open().all()
     monkeypatch.setattr("federation.distances.stack.CHUNK", 2 * N_FEATURES * SPACE.n_bins)
+    monkeypatch.setattr("federation.distances.stack.PIECE", 1)
     assert [part.stop - part.start for part in stack.chunks()] == [2, 2, 2, 2, 1]
     held = set()
     real = Block.every

@@ -122,8 +122,8 @@ def test_a_new_task_gives_the_row_and_column_of_the_full_matrix(name):
 def test_blocks_do_not_change_the_result(name, monkeypatch):
     tasks = [random_sketch(i) for i in range(40)]
     whole = matrix(name, tasks, tasks)
-    monkeypatch.setattr("federation.distances.stack.CHUNK", 50)
-    for constant, value in {"TILE": 16, "BLOCK": 64, "_SIDE": 3, "CHUNK": 50, "CURVE": 20}.items():
+    monkeypatch.setattr("federation.distances.stack.PART", 50)
+    for constant, value in {"TILE": 16, "BLOCK": 64, "_SIDE": 3, "PART": 50, "CURVE": 20}.items():
         monkeypatch.setattr(f"federation.distances.histogram.{constant}", value)
     np.testing.assert_allclose(matrix(name, tasks, tasks), whole, atol=1e-12)
 
