@@ -1,5 +1,6 @@
 """The linear classifier on frozen features whose Fisher information is measured."""
 
+import threading
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,8 @@ from federation.errors import DataError
 Features = npt.NDArray[np.float32]
 _TOLERANCE = 1e-6  # of the objective's largest partial derivative
 _ITERATIONS = 2000
+_one_core = threading.Lock()
+"""The number of BLAS threads belongs to the whole process: another site must not change it during a fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,7 @@ class LinearHead:
         model = LogisticRegression(
             C=1 / (decay * len(x)), class_weight="balanced", tol=_TOLERANCE, max_iter=_ITERATIONS
         )
-        with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+        with _one_core, threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
             # A head that stopped early is as deterministic, and its gradients are still those of a model.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit((x - mean) / spread, labels)
