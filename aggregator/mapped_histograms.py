@@ -27,6 +27,7 @@ from federation.distances.stack import (
     cumulative,
     itself,
     require_images,
+    within,
 )
 from federation.errors import StoreError
 from federation.sketches import HistogramSketch
@@ -207,13 +208,13 @@ class MappedHistograms(Histograms):
         counts, totals = self._cumulative(tasks, slice(0, self.n_features))
         for piece in self.piece_slices(len(counts)):
             load = partial(_read, counts[piece], totals[piece], room)
-            yield _MappedBlock(self, slice(tasks.start + piece.start, tasks.start + piece.stop), load, room)
+            yield _MappedBlock(self, within(tasks, piece), load, room)
 
     def _rows(self, tasks: slice) -> Rows:
         return self.files.counts.read(self._within(tasks))
 
     def _within(self, tasks: slice) -> slice:
-        return slice(self.tasks.start + tasks.start, self.tasks.start + tasks.stop)
+        return within(self.tasks, tasks)
 
     def _cumulative(self, tasks: slice, features: slice) -> tuple[Rows, Matrix]:
         """Return [tasks, features, n_bins] cumulative counts and float64 [tasks, features, 1] totals."""

@@ -19,7 +19,7 @@ from scipy.stats import energy_distance, wasserstein_distance
 
 from benchmarks.timing import clock_and_processor, seconds_of
 from federation import distances
-from federation.distances.histogram import BilinearDistance
+from federation.distances.bilinear import BilinearDistance
 from federation.sketches import HistogramSketch
 
 N_FEATURES, N_BINS, N_IMAGES = 512, 100, 1000

@@ -7,7 +7,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from federation.distances.base import Matrix
-from federation.distances.histogram import Ask, BilinearDistance, PairwiseDistance, Side
+from federation.distances.bilinear import BilinearDistance
+from federation.distances.histogram import Ask
+from federation.distances.pairwise import PairwiseDistance
+from federation.distances.side import Side
 from federation.distances.stack import Block, Histograms, itself, slices
 
 Weighting = Literal["uniform", "target", "source"]

@@ -7,7 +7,9 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from federation.distances.base import Matrix
-from federation.distances.histogram import BilinearDistance, PairwiseDistance, Side
+from federation.distances.bilinear import BilinearDistance
+from federation.distances.pairwise import PairwiseDistance
+from federation.distances.side import Side
 from federation.distances.squared import energy
 from federation.distances.stack import itself
 

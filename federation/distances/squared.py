@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from federation.distances.base import Matrix
-from federation.distances.histogram import BilinearDistance, Side
+from federation.distances.bilinear import BilinearDistance
+from federation.distances.side import Side
 from federation.distances.stack import itself
 
 

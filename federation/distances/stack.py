@@ -129,7 +129,7 @@ class Histograms(ABC):
     def pieces(self, tasks: slice, room: Room) -> Iterator["Block"]:
         """Yield some of the tasks, very few at a time, each time in the same place of ``room``."""
         for piece in self.piece_slices(tasks.stop - tasks.start):
-            yield self.block(slice(tasks.start + piece.start, tasks.start + piece.stop), room)
+            yield self.block(within(tasks, piece), room)
 
     def piece_slices(self, n_tasks: int) -> Iterator[slice]:
         """Yield slices of as few tasks as are compared at a time."""
@@ -278,3 +278,14 @@ def slices(total: int, size: int) -> Iterator[slice]:
     """Yield consecutive slices of ``size`` that cover ``range(total)``."""
     for start in range(0, total, size):
         yield slice(start, min(start + size, total))
+
+
+def parts(block: Matrix) -> list[slice]:
+    """Return slices of the tasks of float64 [tasks, features, n_bins] that stay in a core's cache."""
+    size = max(1, PART // (int(block.shape[1]) * int(block.shape[2])))
+    return list(slices(len(block), size))
+
+
+def within(tasks: slice, part: slice) -> slice:
+    """Return where a part of some tasks lies in the stack that the tasks are a slice of."""
+    return slice(tasks.start + part.start, tasks.start + part.stop)

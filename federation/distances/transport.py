@@ -7,7 +7,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from federation.distances.base import Matrix
-from federation.distances.histogram import PairwiseDistance, Side
+from federation.distances.pairwise import PairwiseDistance
+from federation.distances.side import Side
 from federation.distances.squared import SquaredDistance, energy
 from federation.distances.stack import cumulative
 

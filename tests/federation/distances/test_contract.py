@@ -123,8 +123,11 @@ def test_blocks_do_not_change_the_result(name, monkeypatch):
     tasks = [random_sketch(i) for i in range(40)]
     whole = matrix(name, tasks, tasks)
     monkeypatch.setattr("federation.distances.stack.PART", 50)
-    for constant, value in {"TILE": 16, "BLOCK": 64, "_SIDE": 3, "PART": 50, "CURVE": 20}.items():
-        monkeypatch.setattr(f"federation.distances.histogram.{constant}", value)
+    constants = {"bilinear": ("TILE", "BLOCK"), "pairwise": ("TILE", "CURVE", "_SIDE")}
+    values = {"TILE": 16, "BLOCK": 64, "_SIDE": 3, "CURVE": 20}
+    for module, names in constants.items():
+        for constant in names:
+            monkeypatch.setattr(f"federation.distances.{module}.{constant}", values[constant])
     np.testing.assert_allclose(matrix(name, tasks, tasks), whole, atol=1e-12)
 
 
