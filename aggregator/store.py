@@ -19,7 +19,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregator import outcome_table
+from aggregator import outcome_table, schema
 from aggregator.outcome_table import Imported
 from aggregator.outcomes import Outcome
 from federation.canonical import canonical_json
@@ -30,53 +30,6 @@ from federation.names import task_key
 from federation.space import Space
 
 Values = npt.NDArray[np.float64]
-
-_meta = sa.MetaData()
-
-_space = sa.Table(
-    "space",
-    _meta,
-    sa.Column("space_id", sa.String(64), primary_key=True),
-    sa.Column("added_at", sa.Float, nullable=False),
-    sa.Column("content", sa.LargeBinary, nullable=False),
-)
-_fingerprint = sa.Table(
-    "fingerprint",
-    _meta,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("fingerprint_id", sa.String(64), nullable=False, unique=True),
-    sa.Column("space_id", sa.ForeignKey("space.space_id"), nullable=False, index=True),
-    sa.Column("site", sa.String(64), nullable=False),
-    sa.Column("task", sa.String(64), nullable=False),
-    sa.Column("received_at", sa.Float, nullable=False),
-    sa.Column("current", sa.Boolean, nullable=False),
-    sa.Column("content", sa.LargeBinary, nullable=False),
-)
-_border = sa.Table(
-    "border",
-    _meta,
-    sa.Column("seq", sa.ForeignKey("fingerprint.seq"), primary_key=True),
-    sa.Column("distance", sa.String(64), primary_key=True),
-    sa.Column("to_earlier", sa.LargeBinary, nullable=False),
-    sa.Column("from_earlier", sa.LargeBinary, nullable=False),
-)
-_event = sa.Table(
-    "event",
-    _meta,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("kind", sa.String(32), nullable=False),
-    sa.Column("job_id", sa.String(64), nullable=False),
-    sa.Column("detail", sa.LargeBinary, nullable=False),
-)
-_run = sa.Table(
-    "run",
-    _meta,
-    sa.Column("job_id", sa.String(64), primary_key=True),
-    sa.Column("finished_at", sa.Float, nullable=False),
-    sa.Column("space_id", sa.ForeignKey("space.space_id"), nullable=False),
-    sa.Column("summary", sa.LargeBinary, nullable=False),
-)
 
 
 @dataclass(frozen=True)
@@ -160,7 +113,7 @@ class Catalogue:
         with self._errors():
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _meta.create_all(self._engine)
+                schema.metadata.create_all(self._engine)
                 path.chmod(0o600)  # it may hold exact histograms
             elif not sa.inspect(self._engine).has_table("fingerprint"):
                 raise StoreError(f"{path} is no catalogue", remedy="name the catalogue.sqlite of a run")
@@ -185,7 +138,7 @@ class Catalogue:
         Raises:
             StoreError: If the catalogue holds none.
         """
-        query = sa.select(_space.c.content).order_by(_space.c.added_at.desc()).limit(1)
+        query = sa.select(schema.space.c.content).order_by(schema.space.c.added_at.desc()).limit(1)
         with self._errors(), self._engine.connect() as connection:
             row = connection.execute(query).first()
         if row is None:
@@ -194,9 +147,9 @@ class Catalogue:
 
     def entries(self, space: Space) -> list[Entry]:
         """Return every fingerprint ever accepted in a space, in order of arrival."""
-        query = sa.select(_fingerprint).where(_fingerprint.c.space_id == space.space_id)
+        query = sa.select(schema.fingerprint).where(schema.fingerprint.c.space_id == space.space_id)
         with self._errors(), self._engine.connect() as connection:
-            rows = connection.execute(query.order_by(_fingerprint.c.seq)).all()
+            rows = connection.execute(query.order_by(schema.fingerprint.c.seq)).all()
         return [
             Entry(
                 r.seq,
@@ -210,7 +163,7 @@ class Catalogue:
 
     def listings(self, space: Space) -> list[Listing]:
         """Return a line for every fingerprint ever accepted in a space, in order of arrival."""
-        table = _fingerprint.c
+        table = schema.fingerprint.c
         columns = (table.seq, table.fingerprint_id, table.site, table.task, table.current, table.received_at)
         query = sa.select(*columns).where(table.space_id == space.space_id).order_by(table.seq)
         with self._errors(), self._engine.connect() as connection:
@@ -231,7 +184,7 @@ class Catalogue:
 
     def content(self, seq: int) -> bytes:
         """Return one fingerprint as its site sent it."""
-        query = sa.select(_fingerprint.c.content).where(_fingerprint.c.seq == seq)
+        query = sa.select(schema.fingerprint.c.content).where(schema.fingerprint.c.seq == seq)
         with self._errors(), self._engine.connect() as connection:
             content: bytes = connection.execute(query).scalar_one()
         return content
@@ -247,8 +200,8 @@ class Catalogue:
 
         Borders are stored in order of arrival, so it is the one after the last that has one.
         """
-        table = _fingerprint.c
-        border = sa.exists().where(_border.c.seq == table.seq, _border.c.distance == distance)
+        table = schema.fingerprint.c
+        border = sa.exists().where(schema.border.c.seq == table.seq, schema.border.c.distance == distance)
         here = sa.select(table.seq).where(table.space_id == space.space_id)
         with self._errors(), self._engine.connect() as connection:
             last = connection.execute(here.where(border).order_by(table.seq.desc()).limit(1)).scalar() or 0
@@ -268,10 +221,10 @@ class Catalogue:
         Returns:
             float64 [n_fingerprints].
         """
-        entry = sa.func.substr(_border.c.to_earlier, 8 * k + 1, 8).label("value")
-        here = _border.c.distance == distance
-        earlier = sa.select(_border.c.from_earlier).where(here, _border.c.seq == listings[k].seq)
-        later = sa.select(_border.c.seq, entry).where(here, _border.c.seq >= listings[k].seq)
+        entry = sa.func.substr(schema.border.c.to_earlier, 8 * k + 1, 8).label("value")
+        here = schema.border.c.distance == distance
+        earlier = sa.select(schema.border.c.from_earlier).where(here, schema.border.c.seq == listings[k].seq)
+        later = sa.select(schema.border.c.seq, entry).where(here, schema.border.c.seq >= listings[k].seq)
         with self._errors(), self._engine.connect() as connection:
             above = _floats(connection.execute(earlier).scalar_one())
             below = {row.seq: row.value for row in connection.execute(later)}
@@ -280,12 +233,12 @@ class Catalogue:
     def borders(self, space: Space, distance: str, seqs: Iterable[int] | None = None) -> dict[int, Border]:
         """Return the stored borders of a distance by ``seq``, by default of every fingerprint of a space."""
         query = (
-            sa.select(_border)
-            .join(_fingerprint)
-            .where(_fingerprint.c.space_id == space.space_id, _border.c.distance == distance)
+            sa.select(schema.border)
+            .join(schema.fingerprint)
+            .where(schema.fingerprint.c.space_id == space.space_id, schema.border.c.distance == distance)
         )
         if seqs is not None:
-            query = query.where(_border.c.seq.in_(list(seqs)))
+            query = query.where(schema.border.c.seq.in_(list(seqs)))
         with self._errors(), self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return {r.seq: Border(_floats(r.to_earlier), _floats(r.from_earlier)) for r in rows}
@@ -298,7 +251,7 @@ class Catalogue:
     def events(self) -> list[dict[str, Any]]:
         """Return what happened, oldest first."""
         with self._errors(), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_event).order_by(_event.c.id)).all()
+            rows = connection.execute(sa.select(schema.event).order_by(schema.event.c.id)).all()
         return [{"at": r.at, "kind": r.kind, "job": r.job_id, **json.loads(r.detail)} for r in rows]
 
     def shared_images(self) -> dict[str, list[str]]:
@@ -322,7 +275,7 @@ class Catalogue:
         """
         query = _latest_run()
         if job_id is not None:
-            query = query.where(_run.c.job_id == job_id)
+            query = query.where(schema.run.c.job_id == job_id)
         with self._errors(), self._engine.connect() as connection:
             row = connection.execute(query).first()
         if row is None:
@@ -354,11 +307,13 @@ class CatalogueWriter:
     def add_space(self, space: Space) -> None:
         """Store a space, or mark a known one as used last."""
         known = self._connection.execute(
-            sa.update(_space).where(_space.c.space_id == space.space_id).values(added_at=time.time())
+            sa.update(schema.space)
+            .where(schema.space.c.space_id == space.space_id)
+            .values(added_at=time.time())
         )
         if not known.rowcount:
             row = {"space_id": space.space_id, "added_at": time.time(), "content": space.to_bytes()}
-            self._connection.execute(sa.insert(_space).values(row))
+            self._connection.execute(sa.insert(schema.space).values(row))
 
     def add_fingerprint(self, fingerprint: Fingerprint) -> bool:
         """Store a fingerprint; it replaces an older one of the same task as the current one.
@@ -366,22 +321,22 @@ class CatalogueWriter:
         Returns:
             False if exactly this fingerprint was there already.
         """
-        table = _fingerprint.c
+        table = schema.fingerprint.c
         same_task = sa.and_(
             table.site == fingerprint.site,
             table.task == fingerprint.card.task,
             table.space_id == fingerprint.space_id,
         )
-        self._connection.execute(sa.update(_fingerprint).where(same_task).values(current=False))
+        self._connection.execute(sa.update(schema.fingerprint).where(same_task).values(current=False))
         known = self._connection.execute(
-            sa.update(_fingerprint)
+            sa.update(schema.fingerprint)
             .where(table.fingerprint_id == fingerprint.fingerprint_id)
             .values(current=True)
         )
         if known.rowcount:
             return False
         self._connection.execute(
-            sa.insert(_fingerprint).values(
+            sa.insert(schema.fingerprint).values(
                 fingerprint_id=fingerprint.fingerprint_id,
                 space_id=fingerprint.space_id,
                 site=fingerprint.site,
@@ -396,14 +351,14 @@ class CatalogueWriter:
     def withdraw(self, seq: int) -> None:
         """Take a fingerprint out of the current view; what was accepted stays on record."""
         self._connection.execute(
-            sa.update(_fingerprint).where(_fingerprint.c.seq == seq).values(current=False)
+            sa.update(schema.fingerprint).where(schema.fingerprint.c.seq == seq).values(current=False)
         )
 
     def add_border(self, seq: int, distance: str, border: Border) -> None:
         """Store the distances of one fingerprint to and from the earlier ones."""
         row = {"to_earlier": border.to_earlier.tobytes(), "from_earlier": border.from_earlier.tobytes()}
         # Another process may have stored the same border meanwhile.
-        insert = sa.insert(_border).prefix_with("OR IGNORE", dialect="sqlite")
+        insert = sa.insert(schema.border).prefix_with("OR IGNORE", dialect="sqlite")
         self._connection.execute(insert.values(seq=seq, distance=distance, **row))
 
     def add_outcomes(self, outcomes: Iterable[Outcome], *, replace: bool = False) -> Imported:
@@ -422,17 +377,17 @@ class CatalogueWriter:
     def add_event(self, kind: str, job_id: str, **detail: Any) -> None:
         """Append to the record of what happened."""
         row = {"at": time.time(), "kind": kind, "job_id": job_id, "detail": canonical_json(detail)}
-        self._connection.execute(sa.insert(_event).values(row))
+        self._connection.execute(sa.insert(schema.event).values(row))
 
     def finish_run(self, job_id: str, space: Space, summary: dict[str, Any]) -> None:
         """Record how a run ended; the same job run again replaces its summary."""
-        self._connection.execute(sa.delete(_run).where(_run.c.job_id == job_id))
+        self._connection.execute(sa.delete(schema.run).where(schema.run.c.job_id == job_id))
         row = {"job_id": job_id, "finished_at": time.time(), "space_id": space.space_id}
-        self._connection.execute(sa.insert(_run).values(**row, summary=canonical_json(summary)))
+        self._connection.execute(sa.insert(schema.run).values(**row, summary=canonical_json(summary)))
 
 
 def _latest_run() -> sa.Select[Any]:
-    return sa.select(_run).order_by(_run.c.finished_at.desc()).limit(1)
+    return sa.select(schema.run).order_by(schema.run.c.finished_at.desc()).limit(1)
 
 
 def _head(connection: sqlite3.Connection, seq: int) -> bytes:

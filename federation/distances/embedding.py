@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from federation.distances.base import Comparable, Matrix
-from federation.errors import FingerprintError, SpaceMismatchError
-from federation.fingerprint import Fingerprint
+from federation.distances.sketched import sketch_pair
 from federation.sketches import FisherSketch
 
 
@@ -17,11 +16,9 @@ class EmbeddingStack:
 
     Args:
         sketches: At least one; all with the same parameters.
-        labels: What to call each of them in an error.
     """
 
     sketches: tuple[FisherSketch, ...]
-    labels: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.sketches)
@@ -49,56 +46,8 @@ class EmbeddingStack:
 def embedding_pair(
     sources: Sequence[Comparable], targets: Sequence[Comparable]
 ) -> tuple[EmbeddingStack, EmbeddingStack]:
-    """Return sources and targets as stacks, checked to be comparable.
-
-    Args:
-        sources: At least one Fisher sketch or fingerprint that carries one.
-        targets: Likewise.
-
-    Raises:
-        FingerprintError: If one is no Fisher sketch and carries none, or holds no images.
-        SpaceMismatchError: If space ids or parameters differ.
-    """
-    left, right = _stack(sources, "source"), _stack(targets, "target")
-    first = left.sketches[0]
-    for stack in (left, right):
-        for label, sketch in zip(stack.labels, stack.sketches, strict=True):
-            if len(sketch.sums) != len(first.sums) or sketch.parameters_of_space != first.parameters_of_space:
-                raise SpaceMismatchError(
-                    f"{left.labels[0]} has {len(first.sums)} Fisher numbers and {label} has "
-                    f"{len(sketch.sums)}, or they were estimated differently",
-                    remedy="compare Fisher sketches of one space, bound to it",
-                )
-    _require_one_space_id([*sources, *targets])
-    return left, right
-
-
-def _stack(items: Sequence[Comparable], role: str) -> EmbeddingStack:
-    labels = tuple(
-        item.key if isinstance(item, Fingerprint) else f"{role} {i}" for i, item in enumerate(items)
+    """Return sources and targets as stacks, checked to be comparable as ``sketch_pair`` does."""
+    left, right = sketch_pair(
+        sources, targets, FisherSketch, lambda sketch: (len(sketch.sums), sketch.parameters_of_space)
     )
-    return EmbeddingStack(tuple(map(_fisher, items, labels)), labels)
-
-
-def _fisher(item: Comparable, label: str) -> FisherSketch:
-    sketch = item.sketches.get(FisherSketch.kind) if isinstance(item, Fingerprint) else item
-    if not isinstance(sketch, FisherSketch):
-        raise FingerprintError(
-            f"{label} is a {type(item).__name__}, expected a FisherSketch or a fingerprint with one"
-        )
-    if sketch.n < 1:
-        raise FingerprintError(
-            f"the Fisher sketch of {label} holds no images",
-            remedy="leave the task out, or fingerprint it again",
-        )
-    return sketch
-
-
-def _require_one_space_id(items: Sequence[Comparable]) -> None:
-    known = {item.space_id: item.key for item in items if isinstance(item, Fingerprint)}
-    if len(known) > 1:
-        (one, a), (other, b) = list(known.items())[:2]
-        raise SpaceMismatchError(
-            f"{a} lives in space {one[:12]} and {b} in space {other[:12]}",
-            remedy="compare fingerprints of one space",
-        )
+    return EmbeddingStack(tuple(left)), EmbeddingStack(tuple(right))

@@ -10,6 +10,7 @@ from federation.fingerprint import Fingerprint
 from federation.sketches import Sketch
 
 S = TypeVar("S", bound=Sketch)
+_LONGEST = 250  # characters; a network's layers would fill the screen
 
 
 def sketch_pair(
@@ -36,9 +37,10 @@ def sketch_pair(
     found = [_sketch(item, label, kind) for label, item in named]
     for (label, _), sketch in zip(named, found, strict=True):
         if parameters(sketch) != parameters(found[0]):
+            theirs = f"{parameters(found[0])} and {parameters(sketch)}"
+            shown = f": {theirs}" if len(theirs) <= _LONGEST else ""
             raise SpaceMismatchError(
-                f"{named[0][0]} is a {kind.kind} sketch with {parameters(found[0])} and {label} one with "
-                f"{parameters(sketch)}",
+                f"the {kind.kind} sketches of {named[0][0]} and {label} have different parameters{shown}",
                 remedy="compare sketches of one space",
             )
     return found[: len(sources)], found[len(sources) :]
