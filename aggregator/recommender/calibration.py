@@ -49,8 +49,10 @@ class Calibration:
 
 
 def calibrate(recommender: LearnedRecommender) -> Calibration:
-    """Forecast every measured target as a new one and compare with what was measured."""
-    rows = [row for target in recommender.evidence.targets for row in _judge(recommender, int(target))]
+    """Forecast every judged target as a new one and compare with what was measured."""
+    study, setting = recommender.evidence.study, recommender.evidence.setting
+    judged = study.target_indices(setting) if setting in study.outcomes else ()
+    rows = [row for target in judged for row in _judge(recommender, target)]
     means = np.mean(rows, axis=0) if rows else np.full(len(LEVELS) + 5, np.nan)
     coverage = dict(zip(LEVELS, means[: len(LEVELS)].tolist(), strict=True))
     return Calibration(len(rows), coverage, *means[len(LEVELS) :].tolist())

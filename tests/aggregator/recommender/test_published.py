@@ -1,6 +1,7 @@
 """The recommender on the published development tables, and through ``fedprint validate --recommender``."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,3 +84,17 @@ def test_calibration_counts_harm_of_the_advice():
     assert good.abstention_rate == 0.0
     assert good.brier < 0.05 < good.brier_base_rate
     assert good.gain_error < 0.006
+
+
+def test_only_judged_targets_count_while_others_are_history():
+    study = make_study(16, source_effect=1.0, noise=0.3)
+    some = replace(study, targets=study.tasks[:5])
+    assert calibrate(LearnedRecommender.fit(some, SETTING)).n_targets == 5
+    whole = LearnedRecommender.fit(study, SETTING).standings
+    np.testing.assert_array_equal(LearnedRecommender.fit(some, SETTING).standings, whole)
+
+
+def test_a_setting_without_outcomes_cannot_be_calibrated():
+    found = calibrate(LearnedRecommender.fit(replace(make_study(6), outcomes={}), SETTING))
+    assert found.n_targets == 0
+    assert found.to_json()["harm_brier"] is None
