@@ -66,11 +66,11 @@ class LearnedRecommender:
         gains = self.gains(place)
         low, high = gains.interval(mean, level)
         known = visible(self.evidence.standing, self.evidence.family(place))
-        harm, middle = gains.chance_of_harm(mean), gains.gain(mean)
+        harm, expected = gains.chance_of_harm(mean), gains.gain(mean)
         tasks = self.evidence.study.tasks
         found = [
             Forecast(
-                target, tasks[source], 0, float(middle[i]), float(low[i]), float(high[i]), level,
+                target, tasks[source], 0, float(expected[i]), float(low[i]), float(high[i]), level,
                 float(harm[i]), float(mean[i]), float(deviation[i]),
                 reasons(
                     self.evidence, int(source), place,
