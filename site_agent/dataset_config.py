@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from federation.errors import ConfigError, FingerprintError
 from federation.expert_properties import ExpertProperties
@@ -25,6 +25,16 @@ DicomKey = Literal[
     "SeriesInstanceUID",
     "SOPInstanceUID",
 ]
+
+
+def _known_properties(properties: dict[str, str]) -> dict[str, str]:
+    try:
+        return ExpertProperties.from_json(properties).to_json()
+    except FingerprintError as error:
+        raise ValueError(str(error)) from error
+
+
+KnownProperties = Annotated[dict[str, str], AfterValidator(_known_properties)]
 
 
 class _Strict(BaseModel):
@@ -67,7 +77,7 @@ class _Dataset(_Strict):
     """Under which terms models trained on it may be shared."""
     contact: str = ""
     """Whom to ask about it."""
-    properties: dict[str, str] = Field(default_factory=dict)
+    properties: KnownProperties = Field(default_factory=dict)
     """Six visual properties that others compare; `fedprint site describe` asks for them."""
 
     @field_validator("task")
@@ -76,14 +86,6 @@ class _Dataset(_Strict):
         try:
             return check_name("task", task)
         except ConfigError as error:
-            raise ValueError(str(error)) from error
-
-    @field_validator("properties")
-    @classmethod
-    def _properties_are_known(cls, properties: dict[str, str]) -> dict[str, str]:
-        try:
-            return ExpertProperties.from_json(properties).to_json()
-        except FingerprintError as error:
             raise ValueError(str(error)) from error
 
     def resolve(self, base: Path) -> Self:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from federation.config_file import read_config
 from federation.distances.semantic import normalised
-from federation.errors import FingerprintError
 from federation.expert_properties import NOT_DESCRIBED, PROPERTIES, ExpertProperties
+from site_agent.dataset_config import KnownProperties
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,7 @@ class _Rater(BaseModel):
     modality: str = ""
     body_part: str = ""
     keywords: tuple[str, ...] = Field(default=(), strict=False)
-    properties: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("properties")
-    @classmethod
-    def _properties_are_known(cls, properties: dict[str, str]) -> dict[str, str]:
-        try:
-            return ExpertProperties.from_json(properties).to_json()
-        except FingerprintError as error:
-            raise ValueError(str(error)) from error
+    properties: KnownProperties = Field(default_factory=dict)
 
     @property
     def description(self) -> Description:
