@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -32,6 +32,7 @@ from aggregator.recommend import (
 from aggregator.recommender.consortium import consortium_study
 from aggregator.report.catalogue import write_catalogue_report
 from aggregator.store import Catalogue
+from aggregator.study import Scenario
 from aggregator.tables import (
     matrix_json,
     matrix_table,
@@ -43,10 +44,9 @@ from aggregator.tables import (
 )
 from federation.errors import UnknownNameError
 from federation.ranking import Recommendation, rank_sources
+from federation.space import Space
 
 app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity matrix, recommendations.")
-
-Scenario = Literal["architecture", "pretraining", "augmentation", "co_training"]
 
 app.add_typer(outcomes_app, name="outcomes")
 
@@ -102,7 +102,7 @@ def recommend(
         )
     possible = candidates(column)
     ranking = rank_sources(possible, name)
-    expected = _expected(store, ranking, name, scenario, metric)
+    expected = _expected(store, space, ranking, name, scenario, metric)
     if as_json:
         choices = recommendations_json(ranking[:top])
         found = {"target": possible.target, "distance": name, "recommendations": choices}
@@ -120,6 +120,7 @@ def recommend(
 
 def _expected(
     store: Catalogue,
+    space: Space,
     ranking: Sequence[Recommendation],
     distance: str,
     scenario: str | None,
@@ -130,7 +131,7 @@ def _expected(
     if not ranking or (not outcomes and scenario is None):
         return []
     among = involved(ranking, outcomes)
-    matrices = matrix.read_all(store, store.latest_space(), distance, among)
+    matrices = matrix.read_all(store, space, distance, among)
     study = consortium_study(matrices, outcomes, store.shared_images())
     settings = choose_settings(study, scenario, metric)
     return [forecast(each, ranking[0].target) for each in learn(study, settings, distance)]

@@ -20,7 +20,7 @@ def forecasts_json(found: Sequence[SettingForecast], top: int) -> list[dict[str,
             "metric": each.setting.metric,
             "n_targets": each.n_targets,
             "n_outcomes": each.n_outcomes,
-            "sources": [_json(forecast) for forecast in _shown(each, top)],
+            "sources": [_json(forecast) for forecast in each.first(top)],
         }
         for each in found
     ]
@@ -31,19 +31,15 @@ def forecasts_text(found: Sequence[SettingForecast], top: int) -> Group:
     return Group(*(part for each in found for part in _text(each, top)))
 
 
-def _shown(found: SettingForecast, top: int) -> list[Forecast]:
-    return [each for each in found.forecasts if each.rank <= top or each.source == NO_TRANSFER]
-
-
 def _text(found: SettingForecast, top: int) -> Iterator[RenderableType]:
     setting = found.setting
-    what = f"{setting.scenario.replace('_', '-')}, gain in {setting.metric.upper()}"
+    what = f"{setting.scenario_in_words}, gain in {setting.metric.upper()}"
     if found.n_outcomes:
         basis = f"learned from {found.n_outcomes} outcomes at {found.n_targets} other targets"
     else:
         basis = "nothing was measured at other targets: published experiments and distances alone"
     yield f"\n[bold]{escape(what)}[/bold] ({basis})"
-    for forecast in _shown(found, top):
+    for forecast in found.first(top):
         if forecast.source == NO_TRANSFER:
             yield f" {forecast.rank:2d}  {NO_TRANSFER}  0 by definition"
             continue

@@ -7,7 +7,7 @@ import numpy as np
 
 from aggregator.matrix import TargetColumn
 from aggregator.outcomes import Outcome
-from aggregator.recommender import Forecast, LearnedRecommender
+from aggregator.recommender import NO_TRANSFER, Forecast, LearnedRecommender
 from aggregator.study import Setting, Study
 from federation.errors import UnknownNameError
 from federation.ranking import Candidates, Recommendation
@@ -30,6 +30,10 @@ class SettingForecast:
     n_targets: int
     n_outcomes: int
     forecasts: tuple[Forecast, ...]
+
+    def first(self, n: int) -> list[Forecast]:
+        """Return the first ``n`` choices and no transfer, wherever it stands."""
+        return [each for each in self.forecasts if each.rank <= n or each.source == NO_TRANSFER]
 
 
 def candidates(column: TargetColumn) -> Candidates:

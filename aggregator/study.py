@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-SCENARIOS = ("architecture", "pretraining", "augmentation", "co_training")
+Scenario = Literal["architecture", "pretraining", "augmentation", "co_training"]
+SCENARIOS: tuple[str, ...] = get_args(Scenario)
 """What a source can pass on: its best architecture, weights, augmentation policy, or data to train with."""
 
 _FEWEST_SOURCES = 2
@@ -27,6 +29,11 @@ class Setting:
 
     scenario: str
     metric: str
+
+    @property
+    def scenario_in_words(self) -> str:
+        """The scenario as people write it."""
+        return self.scenario.replace("_", "-")
 
 
 @dataclass(frozen=True)

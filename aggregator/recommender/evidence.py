@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from aggregator.recommender import resemblance
-from aggregator.study import Floats, Mask, Setting, Study
+from aggregator.study import Floats, Mask, Outcomes, Setting, Study
 
 Indices = npt.NDArray[np.int64]
 
@@ -29,42 +28,34 @@ class Evidence:
     Args:
         study: Tasks, distances and facts.
         setting: Scenario and metric.
-        performance: float64 [n_seeds, n_tasks, n_tasks], NaN where not measured.
-        baseline: float64 [n_tasks], mean over seeds without transfer, NaN where unknown.
-        allowed: bool [n_tasks, n_tasks], which source may serve which target.
         nearest_by: Distance that ranks sources before anything was measured; empty for the mean of all.
     """
 
     study: Study
     setting: Setting
-    performance: Floats
-    baseline: Floats
-    allowed: Mask
     nearest_by: str = ""
 
-    @classmethod
-    def of(cls, study: Study, setting: Setting, nearest_by: str = "") -> Self:
-        """Return the evidence of one setting; a setting without outcomes gives evidence of nothing."""
-        found = study.outcomes.get(setting)
-        n = len(study.tasks)
-        if found is None:
-            nothing = np.full((1, n, n), np.nan)
-            return cls(study, setting, nothing, np.full(n, np.nan), study.allowed, nearest_by)
-        return cls(study, setting, found.values, found.mean_baseline, study.allowed, nearest_by)
+    @property
+    def allowed(self) -> Mask:
+        """Bool [n_tasks, n_tasks], which source may serve which target."""
+        return self.study.allowed
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """The measurements; a setting without outcomes is one in which nothing was measured."""
+        n = len(self.study.tasks)
+        nothing = Outcomes(("0",), np.full((1, n, n), np.nan), np.full((1, n), np.nan))
+        return self.study.outcomes.get(self.setting, nothing)
 
     @cached_property
     def mean(self) -> Floats:
         """float64 [n_tasks, n_tasks], mean over seeds; NaN where not measured or not allowed."""
-        known = np.isfinite(self.performance)
-        total = np.where(known, self.performance, 0.0).sum(axis=0)
-        count = known.sum(axis=0)
-        measured = (count > 0) & self.allowed
-        return np.where(measured, total / np.maximum(count, 1), np.nan)
+        return np.where(self.allowed, self.outcomes.performance, np.nan)
 
     @cached_property
     def gain(self) -> Floats:
         """float64 [n_tasks, n_tasks], performance minus the target's own baseline."""
-        return self.mean - self.baseline[None, :]
+        return self.mean - self.outcomes.mean_baseline[None, :]
 
     @cached_property
     def standing(self) -> Floats:
@@ -105,7 +96,7 @@ class Evidence:
             return identical
         targets = np.setdiff1d(self.targets, list(without))
         sources = np.unique(self.pairs[0])
-        found = [_partition(seed[np.ix_(sources, targets)]) for seed in self.performance]
+        found = [_partition(seed[np.ix_(sources, targets)]) for seed in self.outcomes.values]
         identical[np.ix_(sources, sources)] = np.mean(found, axis=0)
         return identical
 
@@ -123,6 +114,11 @@ class Evidence:
     def traits(self) -> Floats:
         """Standardised facts, float64 [n_tasks, n_traits]."""
         return resemblance.traits(self.study)
+
+    @cached_property
+    def likeness(self) -> Floats:
+        """Kernel of tasks by distances and facts together, float64 [n_tasks, n_tasks]."""
+        return np.asarray((self.resemblance + resemblance.by_facts(self.traits)) / 2)
 
     @cached_property
     def nearness(self) -> Floats:

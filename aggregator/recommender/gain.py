@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.recommender import prior, resemblance
+from aggregator.recommender import prior
 from aggregator.recommender.evidence import Evidence, Indices
 from aggregator.study import Floats
 
@@ -150,7 +150,7 @@ def _spreads(
     middle = _pooled(list(logarithms), before.log_spread)
     if len(measured) < 2 or logarithms.std() == 0:
         return np.full(len(measured), np.exp(middle)), float(np.exp(middle))
-    kernel = (evidence.resemblance + resemblance.by_facts(evidence.traits)) / 2
+    kernel = evidence.likeness
     at, variance = np.array([m.index for m in measured]), float(logarithms.var())
     covariance = _SHARED * kernel[np.ix_(at, at)] + (1 - _SHARED) * np.eye(len(at))
     precision = np.linalg.inv(covariance * variance)

@@ -43,7 +43,7 @@ class LearnedRecommender:
             components: Variances of the model.
             nearest_by: Distance that ranks sources where nothing was measured; empty for the mean of all.
         """
-        evidence = Evidence.of(study, setting, nearest_by)
+        evidence = Evidence(study, setting, nearest_by)
         terms = Terms(evidence, evidence.identical_sources(), components or Components())
         return cls(evidence, Standing.fit(terms))
 

@@ -187,9 +187,10 @@ class Standing:
         """
         new = (sources, np.full(len(sources), target))
         old = (self.sources, self.targets)
-        parts = {name: part @ self.surprise for name, part in self.terms.signal(new, old).items()}
+        signal = self.terms.signal(new, old)
+        parts = {name: part @ self.surprise for name, part in signal.items()}
         parts[DISTANCE] = parts[DISTANCE] + self.terms.prior_mean(*new)
-        across = self.terms.total(new, old)
+        across = sum(signal.values())
         own = np.diag(self.terms.total(new, new))
         explained = np.einsum("ab,ab->a", across @ self.precision, across)
         deviation = np.sqrt(np.maximum(own - explained, 0.0))

@@ -33,11 +33,10 @@ def gains(found: SettingForecast, places: Mapping[str, int]) -> Gains:
         places: Address → position in the matrix.
     """
     setting = found.setting
-    shown = [each for each in found.forecasts if each.rank <= _N_SHOWN or each.source == NO_TRANSFER]
     return Gains(
-        title=f"{setting.scenario.replace('_', '-').capitalize()}, {setting.metric.upper()}",
+        title=f"{setting.scenario_in_words.capitalize()}, {setting.metric.upper()}",
         basis=f"learned from {found.n_outcomes} outcomes at {found.n_targets} other targets",
-        advice=tuple(_advice(each, places) for each in shown),
+        advice=tuple(_advice(each, places) for each in found.first(_N_SHOWN)),
     )
 
 

@@ -80,7 +80,7 @@ def _calibration(result: Result, calibrations: Mapping[Setting, Calibration]) ->
 
 def say_setting(setting: Setting) -> str:
     """Return scenario and metric in words."""
-    return f"{setting.scenario.replace('_', '-')}, {setting.metric.upper()}"
+    return f"{setting.scenario_in_words}, {setting.metric.upper()}"
 
 
 def say_chance(results: Sequence[Result]) -> str:

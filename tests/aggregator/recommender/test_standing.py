@@ -26,7 +26,7 @@ def mean_tau(recommender, study):
 
 
 def terms_of(study):
-    evidence = Evidence.of(study, SETTING)
+    evidence = Evidence(study, SETTING)
     return Terms(evidence, evidence.identical_sources(), Components())
 
 
@@ -130,7 +130,7 @@ def twins(n_seeds=1):
 
 
 def test_sources_that_pass_on_the_same_architecture_are_recognised():
-    identical = Evidence.of(twins(), ARCHITECTURE).identical_sources()
+    identical = Evidence(twins(), ARCHITECTURE).identical_sources()
     assert identical[3, 8] == 1
     assert identical.sum() == 14 + 2
 
@@ -153,7 +153,7 @@ def test_weights_and_data_are_never_the_same_at_two_sources():
     study = twins()
     pretraining = Setting("pretraining", "auroc")
     moved = replace(study, outcomes={pretraining: study.outcomes[ARCHITECTURE]})
-    np.testing.assert_array_equal(Evidence.of(moved, pretraining).identical_sources(), np.eye(14))
+    np.testing.assert_array_equal(Evidence(moved, pretraining).identical_sources(), np.eye(14))
 
 
 def test_equal_values_at_too_few_targets_or_at_the_ceiling_prove_nothing():
@@ -161,10 +161,10 @@ def test_equal_values_at_too_few_targets_or_at_the_ceiling_prove_nothing():
     values = np.full_like(study.outcomes[ARCHITECTURE].values, np.nan)
     values[:, 1:3, 4:6] = 0.75
     values[:, 0, 4:6] = 0.9
-    few = Evidence.of(with_values(study, values), ARCHITECTURE)
+    few = Evidence(with_values(study, values), ARCHITECTURE)
     np.testing.assert_array_equal(few.identical_sources(), np.eye(8))
     values[:, :3, 4:] = 1.0
-    ceiling = Evidence.of(with_values(study, values), ARCHITECTURE)
+    ceiling = Evidence(with_values(study, values), ARCHITECTURE)
     np.testing.assert_array_equal(ceiling.identical_sources(), np.eye(8))
 
 
