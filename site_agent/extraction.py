@@ -98,22 +98,8 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
     )
     parameters = fisher_parameters(work.space)
     tell = on_progress if parameters is None else _first_half(on_progress)
-    feature_sketches = {kind: zero for kind, zero in zeros(work.space).items() if kind != FisherSketch.kind}
-    sample, head_images = _Sample(work.sampling, feature_sketches), HeadImages()
-    tell(0, sample.expected_draws(len(stream)))
-    with closing(iter(stream)) as batches:  # stopping early ends the decoding threads as well
-        for batch in batches:
-            if time.time() > work.deadline:
-                expected = sample.expected_draws(len(stream))
-                raise DeadlineError(f"the deadline passed after {sample.n_draws} of {expected} images")
-            features = extractor(batch.images)
-            sample = sample.with_more(features, batch.draws.tolist())
-            if parameters is not None:
-                used = batch.draws.numpy() < sample.n_draws
-                head_images.add(features[used], batch.labels.numpy()[used])
-            if sample.is_enough:
-                break
-            tell(sample.n_draws, sample.expected_draws(len(stream)))
+    head_images = HeadImages()
+    sample = _first_pass(work, stream, extractor, None if parameters is None else head_images, tell)
     n_draws = sample.n_draws if sample.is_enough else len(stream)
     bad, sketches = stream.bad_among(n_draws), dict(sample.sketches)
     if parameters is not None:
@@ -123,6 +109,33 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
         sketches[FisherSketch.kind] = estimate(passes.following, extractor, head, parameters, total)
     on_progress(n_draws, n_draws)
     return Sketched(sketches, bad, extractor.arithmetic)
+
+
+def _first_pass(
+    work: Work,
+    stream: ImageStream,
+    extractor: Extractor,
+    head_images: HeadImages | None,
+    tell: Callable[[int, int], None],
+) -> "_Sample":
+    """Sketch everything that is made of features; features and labels of the images used go to the head."""
+    feature_sketches = {kind: zero for kind, zero in zeros(work.space).items() if kind != FisherSketch.kind}
+    sample = _Sample(work.sampling, feature_sketches)
+    tell(0, sample.expected_draws(len(stream)))
+    with closing(iter(stream)) as batches:  # stopping early ends the decoding threads as well
+        for batch in batches:
+            if time.time() > work.deadline:
+                expected = sample.expected_draws(len(stream))
+                raise DeadlineError(f"the deadline passed after {sample.n_draws} of {expected} images")
+            features = extractor(batch.images)
+            sample = sample.with_more(features, batch.draws.tolist())
+            if head_images is not None:
+                used = batch.draws.numpy() < sample.n_draws
+                head_images.add(features[used], batch.labels.numpy()[used])
+            if sample.is_enough:
+                break
+            tell(sample.n_draws, sample.expected_draws(len(stream)))
+    return sample
 
 
 def fisher_parameters(space: Space) -> FisherParameters | None:
