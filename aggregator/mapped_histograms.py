@@ -248,7 +248,7 @@ def _rows(load: Loader, kind: "np.dtype[Any]", tasks: slice) -> Rows:
     limits = np.iinfo(kind["cumulative"].base)
     for row, k in zip(rows, range(tasks.start, tasks.stop), strict=True):
         sketch = load(k)
-        sums = np.cumsum(sketch.counts, axis=1)
+        sums = np.cumsum(sketch.balanced, axis=1)
         if sums.min() < limits.min or sums.max() > limits.max:
             raise _TooNarrow
         row["means"], row["exact"] = sketch.mean_features(), sketch.feature_sums is not None

@@ -23,8 +23,9 @@ from aggregator import matrix, store
 from aggregator.recommend import candidates
 from benchmarks.timing import clock_and_processor
 from federation import distances
-from federation.fingerprint import Fingerprint, PrivacyStatement, Provenance
+from federation.fingerprint import Fingerprint, Provenance
 from federation.identity import SiteIdentity
+from federation.privacy.statement import PrivacyStatement
 from federation.ranking import rank_sources
 from federation.sampling import SamplingPlan
 from federation.sketches import HistogramSketch

@@ -6,7 +6,7 @@ On disk and on the wire a fingerprint is one container: canonical JSON header, s
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,29 +16,17 @@ from federation.container import pack, unpack, unpack_header
 from federation.errors import FingerprintError, SpaceMismatchError
 from federation.identity import SiteIdentity, verify
 from federation.names import check_name, task_key
+from federation.privacy.statement import PrivacyStatement
 from federation.sampling import SamplingPlan
 from federation.sketches import HistogramSketch, Sketch, decode_sketch, encode_arrays
+from federation.sketches.base import Noise
 from federation.space import Space
 from federation.task_card import TaskCard
-from federation.trust import TrustMode
 
 SCHEMA = 1
+Decoder: TypeAlias = Callable[[Sequence[str], Noise], Mapping[str, Sketch]]
+"""Kinds of sketches and the noise in them → the sketches."""
 _DOMAIN = b"fedprint fingerprint 1\n"
-
-
-@dataclass(frozen=True)
-class PrivacyStatement:
-    """What protects the patients behind a fingerprint.
-
-    Args:
-        mode: The trust mode it was released under.
-        mechanism: The privacy mechanism, ``"none"`` for exact sketches.
-        unit: Whose presence the mechanism hides, empty without one.
-    """
-
-    mode: TrustMode
-    mechanism: str = "none"
-    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,13 +37,14 @@ class Provenance:
         fedprint: Version of the software.
         sampling: Which images were drawn.
         arithmetic: Number format and execution of the network, for example ``"float32 folded"``.
-        n_unreadable: Number of drawn images that could not be read and were left out.
+        n_unreadable: Number of drawn images that could not be read and were left out; None where that is
+            not told.
     """
 
     fedprint: str
     sampling: SamplingPlan
     arithmetic: str
-    n_unreadable: int = 0
+    n_unreadable: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -149,7 +138,9 @@ class Fingerprint:
             FingerprintError: If the bytes are truncated, altered or no fingerprint.
         """
         container, arrays = unpack(data, "fingerprint")
-        fingerprint = _parse(container, lambda kinds: {kind: decode_sketch(kind, arrays) for kind in kinds})
+        fingerprint = _parse(
+            container, lambda kinds, noise: {kind: decode_sketch(kind, arrays, noise) for kind in kinds}
+        )
         if fingerprint.to_bytes() != data:
             raise FingerprintError(
                 f"fingerprint {fingerprint.key} does not match its own header",
@@ -169,7 +160,7 @@ class Fingerprint:
         Raises:
             FingerprintError: If that is no beginning of a fingerprint.
         """
-        return _parse(unpack_header(head, "fingerprint"), lambda _: {})
+        return _parse(unpack_header(head, "fingerprint"), lambda *_: {})
 
     @cached_property
     def _tensors(self) -> dict[str, npt.NDArray[Any]]:
@@ -184,7 +175,7 @@ class Fingerprint:
             "space_id": self.space_id,
             "sketches": sorted(self.sketches),
             "arrays": {name: _array_digest(array) for name, array in self._tensors.items()},
-            "privacy": asdict(self.privacy),
+            "privacy": self.privacy.to_json(),
             "provenance": asdict(self.provenance),
         }
 
@@ -203,9 +194,7 @@ def _array_digest(array: npt.NDArray[Any]) -> str:
     return sha256_hex(canonical_json([array.dtype.str, list(array.shape)]) + array.tobytes())
 
 
-def _parse(
-    container: Mapping[str, Any], sketches: Callable[[Sequence[str]], Mapping[str, Sketch]]
-) -> Fingerprint:
+def _parse(container: Mapping[str, Any], sketches: Decoder) -> Fingerprint:
     try:
         return _decode(container, sketches)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -215,21 +204,20 @@ def _parse(
         ) from error
 
 
-def _decode(
-    container: Mapping[str, Any], sketches: Callable[[Sequence[str]], Mapping[str, Sketch]]
-) -> Fingerprint:
+def _decode(container: Mapping[str, Any], sketches: Decoder) -> Fingerprint:
     header = container["header"]
     if header["schema"] != SCHEMA:
         raise FingerprintError(
             f"fingerprint format {header['schema']} is not the format {SCHEMA} of this version",
             remedy="use the same fedprint version at all sites",
         )
+    privacy = PrivacyStatement.from_json(header["privacy"])
     return Fingerprint(
         site=header["site"],
         card=TaskCard.from_json(header["card"]),
         space_id=header["space_id"],
-        sketches=sketches(header["sketches"]),
-        privacy=PrivacyStatement(**{**header["privacy"], "mode": TrustMode(header["privacy"]["mode"])}),
+        sketches=sketches(header["sketches"], privacy.noise),
+        privacy=privacy,
         provenance=Provenance(
             **{**header["provenance"], "sampling": SamplingPlan(**header["provenance"]["sampling"])}
         ),

@@ -82,10 +82,10 @@ class Space:
             below the last. Values beyond the outer edges count in the outer bins.
         binning: How the edges were placed.
         reference: The public images the edges come from, for example ``"procedural-v1, n=1000"``.
-        sketches: Kind → parameters of every sketch a fingerprint carries; the histogram is always one.
+        sketches: Kind → parameters of every sketch a fingerprint carries; at least one.
 
     Raises:
-        SpaceError: If the edges break these rules or no histogram is asked for.
+        SpaceError: If the edges break these rules or no sketch is asked for.
     """
 
     name: str
@@ -100,10 +100,8 @@ class Space:
         _check_edges(edges, self.extractor.n_features)
         if self.binning not in get_args(Binning):
             raise SpaceError(f"unknown binning {self.binning!r}", remedy=f"use one of {get_args(Binning)}")
-        if "histogram" not in self.sketches:
-            raise SpaceError(
-                "a space needs the histogram among its sketches", remedy="add 'histogram' to them"
-            )
+        if not self.sketches:
+            raise SpaceError("a space without sketches compares nothing", remedy="name at least one")
         edges.flags.writeable = False
         object.__setattr__(self, "edges", edges)
 

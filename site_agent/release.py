@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import federation
 from federation.errors import PolicyError, TrustModeError
-from federation.fingerprint import Fingerprint, PrivacyStatement, Provenance
+from federation.fingerprint import Fingerprint, Provenance
 from federation.identity import SiteIdentity
+from federation.privacy.statement import PrivacyStatement
 from federation.sampling import SamplingPlan
 from federation.sketches import Sketch
 from federation.space import Space

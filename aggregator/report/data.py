@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from aggregator.recommend import SettingForecast
 from federation.errors import StoreError, UnknownNameError
-from federation.fingerprint import PrivacyStatement, Provenance
+from federation.fingerprint import Provenance
+from federation.privacy.statement import PrivacyStatement
 from federation.ranking import Recommendation
 from federation.task_card import TaskCard
 

@@ -4,7 +4,8 @@ import math
 import re
 from datetime import UTC, datetime
 
-from federation.fingerprint import PrivacyStatement, Provenance
+from federation.fingerprint import Provenance
+from federation.privacy.statement import PrivacyStatement
 from federation.trust import MEMBERSHIP_WARNING, TrustMode
 
 # Control characters, lone surrogates, and the marks that turn the direction of the text after them.

@@ -68,7 +68,7 @@ class HistogramStack(Histograms):
 
     def frequencies(self, tasks: slice, features: slice) -> Matrix:
         """Return float64 [tasks, features, n_bins] counts divided by the total of their row."""
-        block = np.stack([sketch.counts[features] for sketch in self.sketches[tasks]], dtype=np.float64)
+        block = np.stack([sketch.balanced[features] for sketch in self.sketches[tasks]], dtype=np.float64)
         totals = np.einsum("tfb->tf", block)
         require_images(totals, self.labels[tasks])
         block /= totals[..., None]

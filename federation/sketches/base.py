@@ -1,8 +1,11 @@
 """One algebra for every sketch: integer vectors that sum over images, patients, cohorts and sites."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,19 +16,24 @@ from federation.space import Parameters, Space
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 IntVector = npt.NDArray[np.int64]
+Noise = Mapping[str, int]
+"""Name of an array → variance of the noise in each of its numbers; arrays without noise are not named."""
+EXACT: Noise = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """How far one patient can move a sketch (add or remove that patient).
+    """How far one patient can move an array of a sketch (add or remove that patient).
+
+    Whole numbers, rounded up, so that accounting is exact.
 
     Args:
-        l1: Largest L1 distance between neighbouring sketches.
-        l2: Largest L2 distance.
+        l1: No two neighbouring arrays are farther apart in L1.
+        l2_squared: Nor is the square of their L2 distance larger than this.
     """
 
-    l1: float
-    l2: float
+    l1: int
+    l2_squared: int
 
 
 class Sketch(ABC):
@@ -36,6 +44,12 @@ class Sketch(ABC):
     """
 
     kind: ClassVar[str]
+
+    shares: ClassVar[Mapping[str, Fraction]]
+    """Array → its share of what a private release of the sketch spends; they sum to one."""
+
+    noise: Noise
+    """The noise in the arrays; empty for an exact sketch."""
 
     @classmethod
     def parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
@@ -79,7 +93,7 @@ class Sketch(ABC):
                 f"{expected.size}",
                 remedy="fingerprint the task again in that space",
             )
-        return zero.from_vector(found)
+        return replace(zero.from_vector(found), noise=self.noise)  # type: ignore[type-var]
 
     @property
     @abstractmethod
@@ -107,8 +121,15 @@ class Sketch(ABC):
         """Return a sketch with this one's parameters and the given sums."""
 
     @abstractmethod
-    def sensitivity(self, images_per_patient: int) -> Sensitivity:
-        """Return how far one patient with at most that many images can move ``to_vector()``."""
+    def sensitivity(self, images_per_patient: int) -> Mapping[str, Sensitivity]:
+        """Return how far one patient can move each of ``arrays()``.
+
+        Args:
+            images_per_patient: How often the images of one patient are counted at most.
+
+        Raises:
+            PolicyError: If that is less than one, or if nothing bounds what one image adds.
+        """
 
     @abstractmethod
     def arrays(self) -> Arrays:
@@ -116,8 +137,12 @@ class Sketch(ABC):
 
     @classmethod
     @abstractmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
+    def from_arrays(cls, arrays: Arrays, noise: Noise = EXACT) -> Self:
         """Read what ``arrays`` returned, checking names, shapes, types and bounds.
+
+        Args:
+            arrays: Integer arrays by name.
+            noise: The noise in them; noisy numbers may lie outside the bounds of exact ones.
 
         Raises:
             FingerprintError: If anything is missing, unknown or impossible.
@@ -182,3 +207,13 @@ def require_cap(images_per_patient: int) -> int:
             f"{images_per_patient} images per patient bound nothing", remedy="give a cap of at least 1"
         )
     return images_per_patient
+
+
+def added_noise(ours: Noise, theirs: Noise) -> Noise:
+    """Return the noise of a sum of two sketches whose noise is independent."""
+    return {name: ours.get(name, 0) + theirs.get(name, 0) for name in sorted({*ours, *theirs})} or EXACT
+
+
+def whole(bound: float) -> int:
+    """Return a whole number that a bound computed in floating point cannot exceed."""
+    return math.ceil(bound * (1 + 1e-12))

@@ -1,13 +1,25 @@
 """Fixed-point sums over images of squared gradients: the diagonal Fisher information of a task."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from federation.errors import FingerprintError, PolicyError, SpaceError, SpaceMismatchError
-from federation.sketches.base import Arrays, IntVector, Sensitivity, Sketch
+from federation.sketches.base import (
+    EXACT,
+    Arrays,
+    IntVector,
+    Noise,
+    Sensitivity,
+    Sketch,
+    added_noise,
+    require_cap,
+    whole,
+)
 from federation.sketches.fisher_parameters import FisherParameters
 from federation.space import Parameters, Space
 
@@ -27,6 +39,7 @@ class FisherSketch(Sketch):
         sums: int64 [n_weights], in units of 2^-scale_bits.
         n_images: Number of images.
         parameters_of_space: What the space fixes, or None for a sketch that was only read.
+        noise: The noise in the arrays; empty for an exact sketch.
 
     Raises:
         FingerprintError: If the sums are no such array.
@@ -34,10 +47,12 @@ class FisherSketch(Sketch):
     """
 
     kind: ClassVar[str] = "fisher"
+    shares: ClassVar[Mapping[str, Fraction]] = {"n_images": Fraction(1, 5), "sums": Fraction(4, 5)}
 
     sums: npt.NDArray[np.int64]
     n_images: int
     parameters_of_space: FisherParameters | None = None
+    noise: Noise = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sums", _checked(self.sums))
@@ -138,9 +153,8 @@ class FisherSketch(Sketch):
                 "parameters, cannot be added",
                 remedy="add sketches of one space",
             )
-        return replace(
-            self, sums=_safe_sum(self.sums, other.sums[None]), n_images=self.n_images + other.n_images
-        )
+        n_images, noise = self.n_images + other.n_images, added_noise(self.noise, other.noise)
+        return replace(self, sums=_safe_sum(self.sums, other.sums[None]), n_images=n_images, noise=noise)
 
     def to_vector(self) -> IntVector:
         """Return the number of images, then the sums, as one int64 vector."""
@@ -150,8 +164,8 @@ class FisherSketch(Sketch):
         """Return a sketch with this one's parameters and the given sums."""
         return replace(self, sums=vector[1:], n_images=int(vector[0]))
 
-    def sensitivity(self, images_per_patient: int) -> Sensitivity:
-        """Return the sensitivity for a given head.
+    def sensitivity(self, images_per_patient: int) -> Mapping[str, Sensitivity]:
+        """Return the sensitivities for a given head.
 
         One image adds one to the count, and a vector of at most the clip's length to the sums. The head must
         not come from the same patients without protection of its own: a head fitted to them moves the
@@ -163,32 +177,30 @@ class FisherSketch(Sketch):
         Raises:
             PolicyError: If that is less than one, or images are not clipped.
         """
-        if images_per_patient < 1:
-            raise PolicyError(
-                f"{images_per_patient} images per patient bound nothing", remedy="give a cap of at least 1"
-            )
+        k = require_cap(images_per_patient)
         if not self.known.clip:
             raise PolicyError(
                 "squared gradients have no bounded sensitivity", remedy="use a space whose Fisher clip is set"
             )
-        units = self.known.clip * 2.0**self.known.scale_bits
-        l1, l2 = units * np.sqrt(len(self.sums)) + 1, np.hypot(units, 1)
-        return Sensitivity(l1=float(l1 * images_per_patient), l2=float(l2 * images_per_patient))
+        units = k * self.known.clip * 2.0**self.known.scale_bits
+        l1 = whole(units * np.sqrt(len(self.sums)))
+        return {"n_images": Sensitivity(k, k**2), "sums": Sensitivity(l1, whole(units**2))}
 
     def arrays(self) -> Arrays:
         """Return ``sums`` and ``n_images``."""
         return {"sums": self.sums, "n_images": np.array([self.n_images], np.int64)}
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
+    def from_arrays(cls, arrays: Arrays, noise: Noise = EXACT) -> Self:
         """Read ``arrays()`` back; parameters come from the space."""
         if set(arrays) != {"sums", "n_images"}:
             raise FingerprintError(f"a Fisher sketch cannot hold the arrays {sorted(arrays)}")
         n = np.asarray(arrays["n_images"])
-        if n.shape != (1,) or not np.issubdtype(n.dtype, np.integer) or not 0 <= n[0] <= _MAX_IMAGES:
+        possible = bool(noise) or (n.shape == (1,) and 0 <= n[0] <= _MAX_IMAGES)
+        if n.shape != (1,) or not np.issubdtype(n.dtype, np.integer) or not possible:
             raise FingerprintError("a Fisher sketch does not say from how many images it was made")
-        sketch = cls(arrays["sums"], int(n[0]))
-        if (sketch.sums < 0).any():
+        sketch = cls(arrays["sums"], int(n[0]), noise=noise)
+        if not noise and (sketch.sums < 0).any():
             raise FingerprintError("a sum of squared gradients is negative")
         return sketch
 

@@ -1,6 +1,8 @@
 """Integer histograms of every feature over bins that all sites share."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -9,10 +11,13 @@ import numpy.typing as npt
 
 from federation.errors import FingerprintError, PolicyError, SpaceMismatchError
 from federation.sketches.base import (
+    EXACT,
     Arrays,
     IntVector,
+    Noise,
     Sensitivity,
     Sketch,
+    added_noise,
     require_cap,
     require_features,
     require_integers,
@@ -30,20 +35,24 @@ class HistogramSketch(Sketch):
     """Counts per feature and bin, optionally with exact feature sums.
 
     Args:
-        counts: int64 [n_features, n_bins], non-negative, every row summing to the number of images.
+        counts: int64 [n_features, n_bins], non-negative, every row summing to the number of images; with
+            noise, neither holds.
         edges: float64 [n_features, n_bins + 1], or None for a sketch that is only compared, never updated.
         feature_sums: int64 [n_features], sums of features in units of 2^-24; only where exact means are
             wanted beside those that the bins give.
+        noise: The noise in the arrays; empty for an exact sketch.
 
     Raises:
         FingerprintError: If the counts are no such array.
     """
 
     kind: ClassVar[str] = "histogram"
+    shares: ClassVar[Mapping[str, Fraction]] = {"counts": Fraction(1)}
 
     counts: npt.NDArray[np.int64]
     edges: Edges | None = None
     feature_sums: npt.NDArray[np.int64] | None = None
+    noise: Noise = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "counts", _checked_counts(self.counts))
@@ -94,8 +103,23 @@ class HistogramSketch(Sketch):
 
     @property
     def n(self) -> int:
-        """Number of images."""
+        """Number of images; under noise the mean of what the features' rows say."""
+        if self.noise:
+            return round(float(self.counts.sum() / self.n_features))
         return int(self.counts[0].sum())
+
+    @cached_property
+    def balanced(self) -> npt.NDArray[np.int64]:
+        """int64 [n_features, n_bins], proportional to frequencies: every row has the same total.
+
+        Noisy counts are projected onto the rows that sum to ``n``, which is the nearest such histogram, in
+        units of 1/n_bins of an image so that they remain integers. They are not clipped: that would move
+        distances in one direction.
+        """
+        if not self.noise:
+            return self.counts
+        rows = self.counts.sum(axis=1, keepdims=True)
+        return np.asarray(self.n_bins * self.counts - rows + self.n, np.int64)
 
     @property
     def n_features(self) -> int:
@@ -141,7 +165,8 @@ class HistogramSketch(Sketch):
         sums = self.feature_sums
         if sums is not None and other.feature_sums is not None:
             sums = _safe_sum(sums, other.feature_sums)
-        return replace(self, counts=self.counts + other.counts, feature_sums=sums)
+        noise = added_noise(self.noise, other.noise)
+        return replace(self, counts=self.counts + other.counts, feature_sums=sums, noise=noise)
 
     def to_vector(self) -> IntVector:
         """Return counts, then feature sums where present, as one int64 vector."""
@@ -154,8 +179,8 @@ class HistogramSketch(Sketch):
         sums = None if self.feature_sums is None else vector[size:]
         return replace(self, counts=vector[:size].reshape(self.counts.shape), feature_sums=sums)
 
-    def sensitivity(self, images_per_patient: int) -> Sensitivity:
-        """Return the L1 and L2 sensitivity: one image puts one count into each feature's histogram.
+    def sensitivity(self, images_per_patient: int) -> Mapping[str, Sensitivity]:
+        """Return the sensitivity of the counts: one image puts one count into each feature's histogram.
 
         The worst case for L2 is a patient whose images all fall into the same bins.
 
@@ -172,7 +197,7 @@ class HistogramSketch(Sketch):
             raise PolicyError(
                 "exact feature means have no bounded sensitivity", remedy="derive means from the bins"
             )
-        return Sensitivity(l1=float(self.n_features * k), l2=float(np.sqrt(self.n_features) * k))
+        return {"counts": Sensitivity(self.n_features * k, self.n_features * k**2)}
 
     def arrays(self) -> Arrays:
         """Return ``counts`` and, where present, ``feature_sums``."""
@@ -180,13 +205,17 @@ class HistogramSketch(Sketch):
         return {"counts": self.counts, **sums}
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
+    def from_arrays(cls, arrays: Arrays, noise: Noise = EXACT) -> Self:
         """Read ``arrays()`` back; edges come from the space."""
         if not {"counts"} <= set(arrays) <= {"counts", "feature_sums"}:
             raise FingerprintError(f"a histogram sketch cannot hold the arrays {sorted(arrays)}")
-        sketch = cls(arrays["counts"], feature_sums=arrays.get("feature_sums"))
-        if (sketch.counts < 0).any() or (sketch.counts > _MAX_COUNT // sketch.n_bins).any():
-            raise FingerprintError(f"a histogram count is negative or beyond {_MAX_COUNT // sketch.n_bins}")
+        sketch = cls(arrays["counts"], feature_sums=arrays.get("feature_sums"), noise=noise)
+        if (np.abs(sketch.counts) > _MAX_COUNT // sketch.n_bins).any():
+            raise FingerprintError(f"a histogram count is beyond {_MAX_COUNT // sketch.n_bins}")
+        if noise:
+            return sketch
+        if (sketch.counts < 0).any():
+            raise FingerprintError("a histogram count is negative")
         if (sketch.counts.sum(axis=1) != sketch.n).any():
             raise FingerprintError("histogram rows do not all sum to the same number of images")
         return sketch
@@ -204,11 +233,13 @@ class HistogramSketch(Sketch):
         if factor < 1 or self.n_bins % factor:
             raise SpaceMismatchError(f"{self.n_bins} bins cannot be merged in groups of {factor}")
         counts = np.einsum("fbk->fb", self.counts.reshape(self.n_features, -1, factor))
-        return replace(self, counts=counts, edges=None if self.edges is None else self.edges[:, ::factor])
+        edges = None if self.edges is None else self.edges[:, ::factor]
+        noise = {name: factor * variance for name, variance in self.noise.items()}
+        return replace(self, counts=counts, edges=edges, noise=noise or EXACT)
 
     def frequencies(self) -> npt.NDArray[np.float64]:
         """Return float64 [n_features, n_bins], every row summing to one (all zero without images)."""
-        return self.counts / max(self.n, 1)
+        return self.balanced / max(self._total, 1)
 
     def mean_features(self) -> npt.NDArray[np.float64]:
         """Return float64 [n_features]: exact means where kept, else those of the bin centres.
@@ -217,13 +248,18 @@ class HistogramSketch(Sketch):
         """
         if self.feature_sums is not None:
             return self.feature_sums / (SUM_SCALE * float(max(self.n, 1)))
-        counts = self.counts.astype(np.float64)
+        counts = self.balanced.astype(np.float64)
         if self.edges is None:
             sums = counts @ ((np.arange(self.n_bins) + 0.5) / self.n_bins)
         else:
             lower, upper = self.edges[:, :-1], self.edges[:, 1:]
             sums = (np.einsum("fb,fb->f", counts, lower) + np.einsum("fb,fb->f", counts, upper)) / 2
-        return np.asarray(sums / max(self.n, 1))
+        return np.asarray(sums / max(self._total, 1))
+
+    @property
+    def _total(self) -> int:
+        """What every row of ``balanced`` sums to."""
+        return self.n * self.n_bins if self.noise else self.n
 
     @cached_property
     def _binner(self) -> Binner:

@@ -1,17 +1,19 @@
 """Every kind of sketch by name, and how the sketches of one task are stored together."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 
 from federation.errors import FingerprintError, SpaceError
-from federation.sketches.base import Sketch
+from federation.sketches.base import EXACT, Noise, Sketch
 from federation.sketches.fisher import FisherSketch
 from federation.sketches.histogram import HistogramSketch
 from federation.sketches.mean_embedding import MeanEmbeddingSketch
 from federation.sketches.moments import MomentSketch
 from federation.space import Space
+
+Value = TypeVar("Value")
 
 KINDS: dict[str, type[Sketch]] = {
     sketch.kind: sketch for sketch in (FisherSketch, HistogramSketch, MeanEmbeddingSketch, MomentSketch)
@@ -43,14 +45,23 @@ def encode_arrays(sketches: Mapping[str, Sketch]) -> dict[str, npt.NDArray[Any]]
     }
 
 
-def decode_sketch(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Sketch:
+def decode_sketch(name: str, arrays: Mapping[str, npt.NDArray[Any]], noise: Noise = EXACT) -> Sketch:
     """Return the sketch of one kind from what ``encode_arrays`` returned.
+
+    Args:
+        name: The kind.
+        arrays: The arrays of every kind.
+        noise: The noise in them, named as they are.
 
     Raises:
         FingerprintError: If the kind is unknown or its arrays are impossible.
     """
     if name not in KINDS:
         raise FingerprintError(f"unknown kind of sketch {name!r}", remedy="update fedprint")
+    return KINDS[name].from_arrays(_own(name, arrays), _own(name, noise))
+
+
+def _own(name: str, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what belongs to one kind, without its name in front."""
     prefix = f"{name}."
-    own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-    return KINDS[name].from_arrays(own)
+    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}

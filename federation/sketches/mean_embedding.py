@@ -1,6 +1,8 @@
 """The mean of random Fourier features: a task's distribution as one point of a kernel's feature space."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -9,13 +11,17 @@ import numpy.typing as npt
 from federation.errors import FingerprintError, SpaceError, SpaceMismatchError
 from federation.kernels import Kernel, median_squared_distance
 from federation.sketches.base import (
+    EXACT,
     Arrays,
     IntVector,
+    Noise,
     Sensitivity,
     Sketch,
+    added_noise,
     exact_sum,
     require_cap,
     require_integers,
+    whole,
 )
 from federation.sketches.random_features import AMPLITUDE, RandomFeatures
 from federation.space import Parameters, Space
@@ -36,16 +42,19 @@ class MeanEmbeddingSketch(Sketch):
         sums: int64 [n_random], cosines first, then sines, in units of 1/AMPLITUDE.
         n_images: Number of images.
         random_features: What is summed, or None for a sketch that is only compared, never updated.
+        noise: The noise in the arrays; empty for an exact sketch.
 
     Raises:
         FingerprintError: If the sums are no such array.
     """
 
     kind: ClassVar[str] = "mean-embedding"
+    shares: ClassVar[Mapping[str, Fraction]] = {"n_images": Fraction(1, 5), "sums": Fraction(4, 5)}
 
     sums: IntVector
     n_images: int
     random_features: RandomFeatures | None = None
+    noise: Noise = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n_random = np.size(self.sums) if self.random_features is None else self.random_features.n_random
@@ -132,7 +141,8 @@ class MeanEmbeddingSketch(Sketch):
                 remedy="add mean embeddings of one space",
             )
         sums = exact_sum(self.sums, other.sums, "mean embedding sums")
-        return replace(self, sums=sums, n_images=self.n_images + other.n_images)
+        n_images, noise = self.n_images + other.n_images, added_noise(self.noise, other.noise)
+        return replace(self, sums=sums, n_images=n_images, noise=noise)
 
     def to_vector(self) -> IntVector:
         """Return the number of images, then the sums, as one int64 vector."""
@@ -142,8 +152,8 @@ class MeanEmbeddingSketch(Sketch):
         """Return a sketch with this one's parameters and the given sums."""
         return replace(self, n_images=int(vector[0]), sums=vector[1:])
 
-    def sensitivity(self, images_per_patient: int) -> Sensitivity:
-        """Return the sensitivity: one image adds 1 to the count and one point of a circle per frequency.
+    def sensitivity(self, images_per_patient: int) -> Mapping[str, Sensitivity]:
+        """Return the sensitivities: one image adds 1 to the count and one point of a circle per frequency.
 
         Both bounds are reached up to the rounding of the table of cosines: the L2 norm of every image is
         AMPLITUDE · √(n_random / 2), the L1 norm is largest where every phase is 45°.
@@ -159,19 +169,21 @@ class MeanEmbeddingSketch(Sketch):
         if self.random_features is None:
             raise SpaceMismatchError("this mean embedding has no random features", remedy="bind() it first")
         l1, l2 = self.random_features.largest_image
-        return Sensitivity(l1=k * (1 + l1), l2=k * float(np.hypot(1, l2)))
+        return {"n_images": Sensitivity(k, k**2), "sums": Sensitivity(whole(k * l1), whole((k * l2) ** 2))}
 
     def arrays(self) -> Arrays:
         """Return ``n_images`` int64 [1] and ``sums`` int64 [n_random]."""
         return {"n_images": np.array([self.n_images], dtype=np.int64), "sums": self.sums}
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
+    def from_arrays(cls, arrays: Arrays, noise: Noise = EXACT) -> Self:
         """Read ``arrays()`` back; the random features come from the space."""
         if set(arrays) != {"n_images", "sums"}:
             raise FingerprintError(f"a mean embedding cannot hold the arrays {sorted(arrays)}")
         n = int(require_integers(arrays["n_images"], (1,), "mean embedding counts")[0])
-        sketch = cls(arrays["sums"], n)
+        sketch = cls(arrays["sums"], n, noise=noise)
+        if noise:
+            return sketch
         if not 0 <= n <= _MAX_IMAGES or (np.abs(sketch.sums) > n * AMPLITUDE).any():
             raise FingerprintError(
                 f"a mean embedding of {n} images holds sums up to {np.abs(sketch.sums).max(initial=0)}, "

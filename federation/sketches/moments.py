@@ -1,7 +1,9 @@
 """First and second moments of the features, in exact integer arithmetic."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
@@ -10,14 +12,18 @@ import numpy.typing as npt
 
 from federation.errors import FingerprintError, PolicyError, SpaceError, SpaceMismatchError
 from federation.sketches.base import (
+    EXACT,
     Arrays,
     IntVector,
+    Noise,
     Sensitivity,
     Sketch,
+    added_noise,
     exact_sum,
     require_cap,
     require_features,
     require_integers,
+    whole,
 )
 from federation.space import Parameters, Space
 
@@ -53,18 +59,25 @@ class MomentSketch(Sketch):
             its space: means and covariances are then in steps.
         clip: Largest L2 norm of a feature vector; longer ones are scaled down to it. None for no limit, and
             then no bounded sensitivity.
+        noise: The noise in the arrays; empty for an exact sketch.
 
     Raises:
         FingerprintError: If the arrays do not fit each other.
     """
 
     kind: ClassVar[str] = "moments"
+    shares: ClassVar[Mapping[str, Fraction]] = {
+        "n_images": Fraction(1, 10),
+        "sums": Fraction(3, 10),
+        "products": Fraction(6, 10),
+    }
 
     sums: IntVector
     products: IntVector
     n_images: int
     step: float = 1.0
     clip: float | None = None
+    noise: Noise = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         d = np.size(self.sums)
@@ -187,7 +200,8 @@ class MomentSketch(Sketch):
             )
         sums = exact_sum(self.sums, other.sums, "feature sums")
         products = exact_sum(self.products, other.products, "sums of feature products")
-        return replace(self, sums=sums, products=products, n_images=self.n_images + other.n_images)
+        n_images, noise = self.n_images + other.n_images, added_noise(self.noise, other.noise)
+        return replace(self, sums=sums, products=products, n_images=n_images, noise=noise)
 
     def to_vector(self) -> IntVector:
         """Return the number of images, the sums and the products as one int64 vector."""
@@ -198,8 +212,8 @@ class MomentSketch(Sketch):
         end = 1 + self.n_features
         return replace(self, n_images=int(vector[0]), sums=vector[1:end], products=vector[end:])
 
-    def sensitivity(self, images_per_patient: int) -> Sensitivity:
-        """Return the sensitivity of features whose norm is clipped to R steps.
+    def sensitivity(self, images_per_patient: int) -> Mapping[str, Sensitivity]:
+        """Return the sensitivities of features whose norm is clipped to R steps.
 
         One image adds 1 to the count, at most R to the sums (L2; √d R in L1) and at most R² to the upper
         triangle of products (L2, reached by a vector along one axis; in L1 it is (‖x‖₁² + ‖x‖₂²)/2, at most
@@ -218,8 +232,11 @@ class MomentSketch(Sketch):
                 remedy="give the space's moments a clip norm",
             )
         r = self.clip / self.step * _ROUNDING + math.sqrt(d) / 2
-        l1, l2 = 1 + math.sqrt(d) * r + (d + 1) / 2 * r**2, math.sqrt(1 + r**2 + r**4)
-        return Sensitivity(l1=k * l1, l2=k * l2)
+        return {
+            "n_images": Sensitivity(k, k**2),
+            "sums": Sensitivity(whole(k * math.sqrt(d) * r), whole((k * r) ** 2)),
+            "products": Sensitivity(whole(k * (d + 1) / 2 * r**2), whole((k * r**2) ** 2)),
+        }
 
     def arrays(self) -> Arrays:
         """Return ``n_images`` int64 [1], ``sums`` and ``products``."""
@@ -227,17 +244,18 @@ class MomentSketch(Sketch):
         return {"n_images": n_images, "sums": self.sums, "products": self.products}
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
+    def from_arrays(cls, arrays: Arrays, noise: Noise = EXACT) -> Self:
         """Read ``arrays()`` back; step and clip norm come from the space."""
         if set(arrays) != {"n_images", "sums", "products"}:
             raise FingerprintError(f"a moment sketch cannot hold the arrays {sorted(arrays)}")
         n = int(require_integers(arrays["n_images"], (1,), "moment counts")[0])
-        if not 0 <= n <= _MAX_IMAGES:
+        if not noise and not 0 <= n <= _MAX_IMAGES:
             raise FingerprintError(f"a moment sketch of {n} images, expected 0 to {_MAX_IMAGES}")
         if np.size(arrays["sums"]) > MAX_FEATURES:
             raise FingerprintError(f"a moment sketch of more than {MAX_FEATURES} features")
-        sketch = cls(arrays["sums"], arrays["products"], n)
-        sketch._require_possible()
+        sketch = cls(arrays["sums"], arrays["products"], n, noise=noise)
+        if not noise:
+            sketch._require_possible()
         return sketch
 
     def mean(self) -> Matrix:

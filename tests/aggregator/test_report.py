@@ -23,7 +23,7 @@ from aggregator.report.clustering import ranks_within_target
 from aggregator.report.heatmap import Heatmap
 from aggregator.report.words import say_value, without_controls
 from federation.errors import StoreError, UnknownNameError
-from federation.fingerprint import PrivacyStatement
+from federation.privacy.statement import PrivacyStatement
 from federation.ranking import Recommendation
 from federation.trust import MEMBERSHIP_WARNING, TrustMode
 

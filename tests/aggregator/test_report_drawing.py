@@ -22,7 +22,7 @@ from aggregator.report.heatmap import Heatmap
 from aggregator.report.layout import place, separate
 from aggregator.report.palette import N_LEVELS, contrast, ramp, text_on
 from aggregator.report.words import say_privacy, say_time, say_value, shorten
-from federation.fingerprint import PrivacyStatement
+from federation.privacy.statement import PrivacyStatement
 from federation.trust import TrustMode
 
 

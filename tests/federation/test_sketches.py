@@ -11,6 +11,7 @@ from federation.errors import FingerprintError, PolicyError, SpaceMismatchError
 from federation.sketches import HistogramSketch
 from federation.sketches.binning import Binner
 from federation.space import edges_from_reference, equal_width_edges
+from tests.support.sensitivity import assert_within, moves
 
 EDGES = make_space(50).edges
 values = st.floats(-1e6, 1e6, width=32) | st.sampled_from([0.0, -0.0, 1.0, 0.5, 1e-45, -1e-45])
@@ -171,18 +172,13 @@ def test_one_patient_never_moves_the_sketch_further_than_declared(k, others, dat
     n = data.draw(st.integers(0, k))
     own = data.draw(arrays(np.float32, (n, 6), elements=values))
     without = HistogramSketch.from_features(others, EDGES)
-    moved = without.update(own).to_vector() - without.to_vector()
-    bound = without.sensitivity(k)
-    assert np.abs(moved).sum() <= bound.l1
-    assert np.linalg.norm(moved) <= bound.l2 * (1 + 1e-12)
+    assert_within(without, without.update(own), k)
 
 
 def test_the_declared_sensitivity_is_reached_by_images_that_fall_together():
     sketch = HistogramSketch.zero(EDGES)
-    moved = sketch.update(np.zeros((3, 6))).to_vector()
-    assert (np.abs(moved).sum(), np.linalg.norm(moved)) == pytest.approx(
-        (sketch.sensitivity(3).l1, sketch.sensitivity(3).l2)
-    )
+    bound = sketch.sensitivity(3)["counts"]
+    assert moves(sketch, sketch.update(np.zeros((3, 6))))["counts"] == (bound.l1, bound.l2_squared)
 
 
 def test_exact_means_have_no_declared_sensitivity():
@@ -216,8 +212,8 @@ def test_added_sums_that_would_overflow_are_refused():
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
-        ([[3, -1], [1, 1]], "negative or beyond"),
-        ([[2**62, 2**62], [0, 2**63 - 1]], "negative or beyond"),
+        ([[3, -1], [1, 1]], "negative"),
+        ([[2**62, 2**62], [0, 2**63 - 1]], "beyond"),
         ([[1, 1], [1, 2]], "do not all sum"),
     ],
 )

@@ -146,6 +146,6 @@ def test_the_sketches_of_a_space_are_part_of_its_identity():
         plain.require_same(richer)
 
 
-def test_a_space_without_a_histogram_is_refused():
-    with pytest.raises(SpaceError, match="needs the histogram"):
+def test_a_space_without_sketches_is_refused():
+    with pytest.raises(SpaceError, match="compares nothing"):
         replace(make_space(), sketches={})

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from federation.fingerprint import Fingerprint, PrivacyStatement, Provenance
+from federation.fingerprint import Fingerprint, Provenance
 from federation.identity import SiteIdentity
 from federation.messages import JobHeader
+from federation.privacy.statement import PrivacyStatement
 from federation.sampling import SamplingPlan
 from federation.sketches import HistogramSketch
 from federation.space import ExtractorIdentity, Space, Transform, edges_from_reference

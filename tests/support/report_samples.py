@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from aggregator.report import MissingTask, ReportData, TaskEntry
-from federation.fingerprint import PrivacyStatement, Provenance
+from federation.fingerprint import Provenance
+from federation.privacy.statement import PrivacyStatement
 from federation.ranking import Candidates, rank_sources
 from federation.sampling import SamplingPlan
 from federation.space import ExtractorIdentity, Space, Transform

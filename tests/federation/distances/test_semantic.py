@@ -14,7 +14,8 @@ from federation import distances
 from federation.distances.semantic import normalised
 from federation.errors import FingerprintError
 from federation.expert_properties import PROPERTIES, ExpertProperties
-from federation.fingerprint import Fingerprint, PrivacyStatement, Provenance
+from federation.fingerprint import Fingerprint, Provenance
+from federation.privacy.statement import PrivacyStatement
 from federation.sampling import SamplingPlan
 from federation.task_card import TaskCard
 from federation.trust import TrustMode

@@ -1,0 +1,99 @@
+"""What protects the patients behind a fingerprint, in numbers that anyone can check."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
+from typing import Any, Self
+
+from federation.errors import FingerprintError
+from federation.trust import TrustMode
+
+EXACT_MECHANISM = "none"
+DISCRETE_GAUSSIAN = "discrete Gaussian"
+NEIGHBOURS = "add or remove one"
+
+_MAX_VARIANCE = 2**62
+
+
+@dataclass(frozen=True)
+class PrivacyStatement:
+    """What protects the patients behind a fingerprint.
+
+    Args:
+        mode: The trust mode it was released under.
+        mechanism: The privacy mechanism, ``"none"`` for exact sketches.
+        unit: Whose presence the mechanism hides: ``"patient"``, or ``"image"`` where the site does not know
+            which images belong together and each counts as a patient of its own. Empty without a mechanism.
+        neighbours: Which two datasets the mechanism makes hard to tell apart.
+        rho: What the release cost, in zero-concentrated differential privacy (Bun & Steinke 2016), an exact
+            fraction such as ``"3/125"``.
+        eps: The ε that follows from ``rho`` at ``delta``.
+        delta: The δ at which ``eps`` is stated.
+        images_per_patient: At most this many images of a patient are used, each once.
+        weight: What all images of a patient count together in the sketches.
+        cohorts: Of how many releases about disjoint groups of patients this is the sum; every patient is in
+            one of them at most.
+        edges: Where the bin edges, thresholds and norms come from, which no patient has influenced.
+        noise: ``kind.array`` → variance of the noise in every number of that array, in its units squared.
+        ledger_seq: Position of the charge in the site's ledger.
+        ledger_hash: SHA-256 of that entry, which anchors the ledger outside the site.
+    """
+
+    mode: TrustMode
+    mechanism: str = EXACT_MECHANISM
+    unit: str = ""
+    neighbours: str = ""
+    rho: str = "0"
+    eps: float = 0.0
+    delta: float = 0.0
+    images_per_patient: int = 0
+    weight: int = 1
+    cohorts: int = 0
+    edges: str = ""
+    noise: Mapping[str, int] = field(default_factory=dict)
+    ledger_seq: int | None = None
+    ledger_hash: str = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the sketches carry no noise."""
+        return self.mechanism == EXACT_MECHANISM
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; of an exact fingerprint only mode, mechanism and unit."""
+        stated = {**asdict(self), "noise": dict(self.noise)}
+        return {key: stated[key] for key in ("mode", "mechanism", "unit")} if self.is_exact else stated
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read a statement, checking every field.
+
+        Raises:
+            FingerprintError: If a field is unknown, of the wrong type or impossible.
+        """
+        unknown = sorted(set(value) - {f.name for f in fields(cls)})
+        if unknown:
+            raise FingerprintError(
+                f"privacy statement has unknown fields: {unknown}", remedy="update fedprint"
+            )
+        statement = cls(**{**value, "mode": TrustMode(value["mode"])})
+        statement._check()
+        return statement
+
+    def _check(self) -> None:
+        texts = (self.mechanism, self.unit, self.neighbours, self.rho, self.edges, self.ledger_hash)
+        counts = (self.images_per_patient, self.weight, self.cohorts, *self.noise.values())
+        if not all(isinstance(text, str) and len(text) <= 500 for text in texts):
+            raise FingerprintError("privacy statement: a text is no string or longer than 500")
+        if not all(type(count) is int and 0 <= count < _MAX_VARIANCE for count in counts):
+            raise FingerprintError("privacy statement: counts and variances must be whole and not negative")
+        if not all(type(x) in (int, float) and math.isfinite(x) for x in (self.eps, self.delta)):
+            raise FingerprintError("privacy statement: ε and δ must be finite numbers")
+        if self.weight < 1 or 0 in self.noise.values() or Fraction(self.rho) < 0:
+            raise FingerprintError("privacy statement: weights, variances and ρ must be positive")
+        if self.is_exact != (not self.noise) or self.is_exact != (Fraction(self.rho) == 0):
+            raise FingerprintError(
+                f"a privacy statement of mechanism {self.mechanism!r} names ρ = {self.rho} and noise in "
+                f"{len(self.noise)} arrays"
+            )
