@@ -16,7 +16,7 @@ from deploy.inprocess import Config, Node, run_in_process
 from deploy.progress_display import ProgressDisplay
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from federation.space import Space
 from site_agent.client_app import app as client_app
 from site_agent.config import SiteConfig
@@ -172,7 +172,7 @@ def _write_site(site: SiteConfig, space: SpaceConfig, output: Path, roster: dict
     )
     path = folder / "site.toml"
     write_atomically(path, tomli_w.dumps(own.model_dump(mode="json", exclude_none=True)).encode())
-    roster[site.name] = SiteIdentity.load_or_create(site.name, SiteState(folder).key_path).public_key
+    roster[site.name] = Identity.load_or_create(site.name, SiteState(folder).key_path).public_key
     return path
 
 

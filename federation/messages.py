@@ -15,7 +15,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import FedprintError, MessageError
-from federation.identity import SiteIdentity, verify
+from federation.identity import Identity, verify
 from federation.sampling import SamplingPlan
 from federation.space import Space
 
@@ -165,7 +165,7 @@ class SiteReply:
     results: tuple[TaskResult, ...] = ()
     code: str = DONE
 
-    def to_record(self, identity: SiteIdentity) -> RecordDict:
+    def to_record(self, identity: Identity) -> RecordDict:
         """Return the reply, signed, as a Flower record."""
         blobs = {r.task: r.fingerprint for r in self.results if r.fingerprint}
         header = {

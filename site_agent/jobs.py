@@ -13,7 +13,7 @@ from federation.canonical import canonical_json
 from federation.errors import DeadlineError, FedprintError
 from federation.files import write_atomically
 from federation.fingerprint import Fingerprint
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from federation.messages import (
     DONE,
     WITHHELD,
@@ -45,7 +45,7 @@ class Site:
     """A running site: configuration, signing key, durable memory."""
 
     config: SiteConfig
-    identity: SiteIdentity
+    identity: Identity
     state: SiteState
 
     @classmethod
@@ -58,7 +58,7 @@ class Site:
         """
         config = SiteConfig.read(path)
         state = SiteState(config.state)
-        return cls(config, SiteIdentity.load_or_create(config.name, state.key_path), state)
+        return cls(config, Identity.load_or_create(config.name, state.key_path), state)
 
 
 def fingerprint_tasks(site: Site, request: FingerprintRequest) -> SiteReply:

@@ -31,7 +31,7 @@ def reply_of(identity, message, **changes):
     request = FingerprintRequest.from_record(message.content)
     fingerprint = make_fingerprint(identity, "t", request.space).to_bytes()
     fields = {"job_id": request.job.job_id, "nonce": request.job.nonce} | changes
-    return SiteReply(identity.site, results=(TaskResult("t", DONE, fingerprint),), **fields)
+    return SiteReply(identity.name, results=(TaskResult("t", DONE, fingerprint),), **fields)
 
 
 def misbehaving(behaviour):

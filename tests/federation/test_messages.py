@@ -17,7 +17,7 @@ def identity(tmp_path):
 def reply(identity, job, **changes):
     fingerprint = make_fingerprint(identity, "t", make_space()).to_bytes()
     results = (TaskResult("t", DONE, fingerprint), TaskResult("u", "data"))
-    return replace(SiteReply(identity.site, job.job_id, job.nonce, results), **changes)
+    return replace(SiteReply(identity.name, job.job_id, job.nonce, results), **changes)
 
 
 @pytest.mark.parametrize("plan", [SamplingPlan(500, seed=3), SamplingPlan(10_000, tolerance=0.015)])

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.fingerprint import Fingerprint, PrivacyStatement, Provenance
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from federation.messages import JobHeader
 from federation.sampling import SamplingPlan
 from federation.sketches import HistogramSketch
@@ -31,16 +31,16 @@ def make_space(n_bins: int = 20, *, image_size: int = 224, seed: int = 0) -> Spa
     return Space("test", extractor, edges, "equal-width", "normal noise")
 
 
-def make_identity(site: str, folder: Path) -> SiteIdentity:
-    return SiteIdentity.load_or_create(site, folder / f"{site}.key")
+def make_identity(name: str, folder: Path) -> Identity:
+    return Identity.load_or_create(name, folder / f"{name}.key")
 
 
 def make_fingerprint(
-    identity: SiteIdentity, task: str, space: Space, *, seed: int = 0, shift: float = 0.0, n: int = 200
+    identity: Identity, task: str, space: Space, *, seed: int = 0, shift: float = 0.0, n: int = 200
 ) -> Fingerprint:
     sketch = HistogramSketch.from_features(make_features(seed, n, shift), space.edges)
     return Fingerprint(
-        site=identity.site,
+        site=identity.name,
         card=TaskCard(task, n, {"ill": n // 2, "well": n - n // 2}, modality="X-ray"),
         space_id=space.space_id,
         sketches={"histogram": sketch},
