@@ -50,7 +50,7 @@ class Identity:
         except ValueError as error:
             raise StoreError(
                 f"{path} does not hold the signing key of {name}",
-                remedy="restore the file from backup, or remove it to get a new key, which the others must then enrol",
+                remedy="restore the file from backup, or remove it to begin again with a new key",
             ) from error
 
 

@@ -49,5 +49,11 @@ def make_fingerprint(
     ).signed_by(identity)
 
 
-def make_job(job_id: str = "job-1", nonce: str = "0f" * 16) -> JobHeader:
-    return JobHeader(job_id, nonce, FAR_FUTURE)
+def make_job(
+    job_id: str = "job-1",
+    nonce: str = "0f" * 16,
+    *,
+    deadline: float = FAR_FUTURE,
+    aggregator: str = "ab" * 32,
+) -> JobHeader:
+    return JobHeader(job_id, nonce, deadline, aggregator)
