@@ -1,17 +1,15 @@
 """Configuration of the aggregator."""
 
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from federation import distances
 from federation.config_file import read_config
 from federation.errors import ConfigError
+from federation.key_config import PublicKey
 from federation.names import check_name
 from federation.sampling_config import SamplingConfig
-
-PublicKey = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class EnrolledSite(BaseModel):
@@ -29,6 +27,7 @@ class HubConfig(SamplingConfig):
     consortium: str = Field(description="name of the consortium, shown on the report")
     catalogue: Path = Field(Path("catalogue.sqlite"), description="SQLite file of the catalogue")
     space: Path = Field(Path("space.safetensors"), description="the space all sites work in")
+    key: Path = Field(Path("hub.key"), description="the aggregator's signing key; made on first use")
     distance: str = Field("cramer", description="distance that ranks sources")
     timeout_s: float = Field(3600.0, gt=0, description="seconds a round waits for its sites")
     shared_images: dict[str, tuple[str, ...]] = Field(
@@ -61,4 +60,5 @@ class HubConfig(SamplingConfig):
         """
         config = read_config(path, cls)
         base = path.resolve().parent
-        return config.model_copy(update={"catalogue": base / config.catalogue, "space": base / config.space})
+        paths = {name: base / getattr(config, name) for name in ("catalogue", "space", "key")}
+        return config.model_copy(update=paths)

@@ -24,7 +24,7 @@ from aggregator.recommend import candidates
 from benchmarks.timing import clock_and_processor
 from federation import distances
 from federation.fingerprint import Fingerprint, Provenance
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from federation.privacy.statement import PrivacyStatement
 from federation.ranking import rank_sources
 from federation.sampling import SamplingPlan
@@ -85,7 +85,7 @@ def _fingerprints(space: Space, numbers: range) -> Iterator[Fingerprint]:
     random = np.random.default_rng(0)
     shares = random.dirichlet(np.full(N_BINS, 0.5), (POOL, N_FEATURES))
     pool = random.multinomial(N_IMAGES, shares)
-    identity = SiteIdentity.load_or_create("site", Path(tempfile.mkdtemp()) / "site.key")
+    identity = Identity.load_or_create("site", Path(tempfile.mkdtemp()) / "site.key")
     for k in numbers:
         chosen = np.random.default_rng(k).integers(0, POOL, N_FEATURES)
         yield Fingerprint(

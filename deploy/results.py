@@ -11,6 +11,7 @@ from aggregator.store import Catalogue
 from aggregator.tables import matrix_table, recommendations_text
 from deploy.federation_file import FederationConfig
 from deploy.simulation import Simulation, SiteProblem
+from federation.names import task_key
 from federation.trust import MEMBERSHIP_WARNING
 from site_agent.state import SiteState
 
@@ -37,8 +38,7 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
         _show_local_rankings(config, run.job_id, console)
         _show_problems(run.problems, console)
         for gone in data.missing:
-            name = f"{gone.site}/{gone.task}" if gone.task else gone.site
-            console.print(f"[bold red]missing[/bold red] {name}: {gone.reason}")
+            console.print(f"[bold red]missing[/bold red] {_name(gone.site, gone.task)}: {gone.reason}")
         path = config.consortium.output / "report.html"
         write_report(data, path)
     finally:
@@ -69,7 +69,7 @@ def _show_local_rankings(config: FederationConfig, job_id: str, console: Console
 def _show_problems(problems: tuple[SiteProblem, ...], console: Console) -> None:
     for problem in problems:
         if not problem.image:
-            console.print(f"[red]{problem.site}/{problem.task}[/red] {escape(problem.text)}")
+            console.print(f"[red]{_name(problem.site, problem.task)}[/red] {escape(problem.text)}")
     unreadable = [problem for problem in problems if problem.image]
     for problem in unreadable[:_SHOWN_FILES]:
         console.print(
@@ -78,3 +78,8 @@ def _show_problems(problems: tuple[SiteProblem, ...], console: Console) -> None:
         )
     if len(unreadable) > _SHOWN_FILES:
         console.print(f"… and {len(unreadable) - _SHOWN_FILES} more; every one is in the site's log.jsonl")
+
+
+def _name(site: str, task: str) -> str:
+    """Return what a problem is about: a task, or a whole site."""
+    return task_key(site, task) if task else site

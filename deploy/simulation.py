@@ -16,7 +16,7 @@ from deploy.inprocess import Config, Node, run_in_process
 from deploy.progress_display import ProgressDisplay
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from federation.space import Space
 from site_agent.client_app import app as client_app
 from site_agent.config import SiteConfig
@@ -27,6 +27,7 @@ from site_agent.state import SiteState
 
 CATALOGUE_FILE = "catalogue.sqlite"
 SPACE_FILE = "space.safetensors"
+HUB_KEY_FILE = "hub.key"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class SiteProblem:
 
     Args:
         site: Name of the site.
-        task: Name of the task.
+        task: Name of the task, empty when the site refused the whole request.
         image: Name of the image, empty when the whole task failed.
         text: What went wrong and what to do.
     """
@@ -111,8 +112,9 @@ def prepare(config: FederationConfig, display: ProgressDisplay | None = None) ->
     check_data(config)
     display.stage(f"building the space: {config.space.extractor}, {config.space.bins} bins")
     open_space(config.space, output / SPACE_FILE, display)
+    hub = Identity.load_or_create(config.consortium.name, output / HUB_KEY_FILE)
     roster: dict[str, str] = {}
-    site_files = [_write_site(site, config.space, output, roster) for site in config.site]
+    site_files = [_write_site(_answering(hub, site), config.space, output, roster) for site in config.site]
     return Prepared(tuple(site_files), _write_hub(config, output, roster), output / CATALOGUE_FILE)
 
 
@@ -133,7 +135,9 @@ def simulate(config: FederationConfig, display: ProgressDisplay) -> Simulation:
     nodes = [Node(client_app, {"site-config": str(path)}) for path in prepared.site_files]
     run_config: Config = {"hub-config": str(prepared.hub_file), "job-id": job_id}
     run_in_process(server_app, nodes, run_config, parallel=config.consortium.parallel_sites)
-    return Simulation(job_id, prepared.catalogue, tuple(_problems(prepared, job_id)))
+    # A run can ask a site twice, and a refusal then stands twice in its log.
+    problems = dict.fromkeys(_problems(prepared, job_id))
+    return Simulation(job_id, prepared.catalogue, tuple(problems))
 
 
 def open_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> tuple[Space, Extractor]:
@@ -164,6 +168,11 @@ def open_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> tupl
     return build_space_once(recipe, extractor, path, display.reference), extractor
 
 
+def _answering(hub: Identity, site: SiteConfig) -> SiteConfig:
+    """Return a site that answers this aggregator alone, unless it names its aggregators itself."""
+    return site.model_copy(update={"aggregators": site.aggregators or (hub.public_key,)})
+
+
 def _write_site(site: SiteConfig, space: SpaceConfig, output: Path, roster: dict[str, str]) -> Path:
     """Give a site a folder with its own configuration and key, as a real one would have, and enrol it."""
     folder = output / "sites" / site.name
@@ -172,7 +181,7 @@ def _write_site(site: SiteConfig, space: SpaceConfig, output: Path, roster: dict
     )
     path = folder / "site.toml"
     write_atomically(path, tomli_w.dumps(own.model_dump(mode="json", exclude_none=True)).encode())
-    roster[site.name] = SiteIdentity.load_or_create(site.name, SiteState(folder).key_path).public_key
+    roster[site.name] = Identity.load_or_create(site.name, SiteState(folder).key_path).public_key
     return path
 
 
@@ -182,6 +191,7 @@ def _write_hub(config: FederationConfig, output: Path, roster: dict[str, str]) -
         consortium=consortium.name,
         catalogue=Path(CATALOGUE_FILE),
         space=Path(SPACE_FILE),
+        key=Path(HUB_KEY_FILE),
         distance=consortium.distance,
         timeout_s=consortium.timeout_s,
         shared_images=consortium.shared_images,
@@ -200,5 +210,7 @@ def _write_hub(config: FederationConfig, output: Path, roster: dict[str, str]) -
 def _problems(prepared: Prepared, job_id: str) -> Iterator[SiteProblem]:
     for path in prepared.site_files:
         for event in SiteState(path.parent).events():
-            if event.get("job") == job_id and event["event"] in ("failed", "unreadable"):
-                yield SiteProblem(path.parent.name, event["task"], event.get("image", ""), event["text"])
+            if event.get("job") == job_id and event["event"] in ("refused", "failed", "unreadable"):
+                yield SiteProblem(
+                    path.parent.name, event.get("task", ""), event.get("image", ""), event["text"]
+                )

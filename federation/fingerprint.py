@@ -14,7 +14,7 @@ import numpy.typing as npt
 from federation.canonical import canonical_json, sha256_hex
 from federation.container import pack, unpack, unpack_header
 from federation.errors import FingerprintError, SpaceMismatchError
-from federation.identity import SiteIdentity, verify
+from federation.identity import Identity, verify
 from federation.names import check_name, task_key
 from federation.privacy.statement import PrivacyStatement
 from federation.sampling import SamplingPlan
@@ -94,7 +94,7 @@ class Fingerprint:
             raise FingerprintError(f"the fingerprint of {self.key} carries no histogram")
         return sketch
 
-    def signed_by(self, identity: SiteIdentity) -> "Fingerprint":
+    def signed_by(self, identity: Identity) -> "Fingerprint":
         """Return the fingerprint with the site's signature."""
         return replace(self, signature=identity.sign(self._signed_bytes))
 

@@ -13,15 +13,15 @@ _KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
-class SiteIdentity:
-    """A site's name and its signing key; the key never appears in ``repr``.
+class Identity:
+    """Who signs, a site or an aggregator: a name and a signing key, which never appears in ``repr``.
 
     Args:
-        site: Name of the site.
-        private_key: Ed25519 key that stays at the site.
+        name: Name of the site or of the aggregator.
+        private_key: Ed25519 key that stays where it was made.
     """
 
-    site: str
+    name: str
     private_key: Ed25519PrivateKey = field(repr=False)
 
     @property
@@ -34,23 +34,23 @@ class SiteIdentity:
         return self.private_key.sign(message)
 
     @classmethod
-    def load_or_create(cls, site: str, path: Path) -> "SiteIdentity":
-        """Read a site's key, or make one that only the owner of the file can read.
+    def load_or_create(cls, name: str, path: Path) -> "Identity":
+        """Read a key, or make one that only the owner of the file can read.
 
         Raises:
             StoreError: If the file is not a key of ours or cannot be read or written.
         """
         try:
-            return cls(site, Ed25519PrivateKey.from_private_bytes(_read_or_create_key(path)))
+            return cls(name, Ed25519PrivateKey.from_private_bytes(_read_or_create_key(path)))
         except OSError as error:
             raise StoreError(
-                f"signing key {path} of site {site} cannot be read or written: {error.strerror}",
+                f"signing key {path} of {name} cannot be read or written: {error.strerror}",
                 remedy="check the folder's permissions and free space",
             ) from error
         except ValueError as error:
             raise StoreError(
-                f"{path} does not hold the signing key of site {site}",
-                remedy="restore the file from backup, or remove it to enrol with a new key",
+                f"{path} does not hold the signing key of {name}",
+                remedy="restore the file from backup, or remove it to begin again with a new key",
             ) from error
 
 
@@ -71,7 +71,7 @@ def verify(public_key: str, signature: bytes, message: bytes, what: str) -> None
     except (InvalidSignature, ValueError) as error:
         raise SignatureError(
             f"the signature of {what} does not match the key {public_key[:12]}…",
-            remedy="ask the site to send it again; if it persists, compare its key with the roster by phone",
+            remedy="ask for it to be sent again; if it persists, compare the sender's key by phone",
         ) from error
 
 

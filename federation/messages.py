@@ -1,35 +1,33 @@
 """What aggregator and sites say to each other, as Flower records.
 
-Every message is one header (canonical JSON) plus named blobs. A reply carries the nonce of its request, the
-digests of its blobs and the site's signature over all of it: Flower's own transport does not bind a reply
-to the site that sent it.
+Every message is a signed envelope. A request is signed by the aggregator, so that a site knows who asks.
+Nodes are anonymous until they reply, so a request names no site; it carries a nonce that no other node gets.
+The reply is signed by the site and repeats the nonce: Flower's own transport does not bind a reply to the
+site that sent it.
 """
 
 import hmac
-import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import RecordDict
 
-from federation.canonical import canonical_json, sha256_hex
+from federation.envelope import Envelope
 from federation.errors import FedprintError, MessageError
-from federation.identity import SiteIdentity, verify
+from federation.identity import Identity
 from federation.sampling import SamplingPlan
 from federation.space import Space
 
-SCHEMA = 1
 QUERY_FINGERPRINT = "query.fingerprint"
 QUERY_LISTEN = "query.listen"
 
 DONE = "done"
 WITHHELD = "withheld"
 
-MAX_HEADER_BYTES = 4 * 2**20
-MAX_BLOB_BYTES = 512 * 2**20
-_RECORD, _BLOBS, _STYPE = "fedprint", "blobs", "fedprint.bytes"
-_REPLY_DOMAIN = b"fedprint reply 1\n"
+_SPACE, _REPLY = "space", "reply"
 
 
 @dataclass(frozen=True)
@@ -40,96 +38,108 @@ class JobHeader:
         job_id: Names the job; asking again under the same id gets the stored answer.
         nonce: 32 hexadecimal digits that only the addressed site sees.
         deadline: Unix time in seconds after which nobody waits for the reply.
+        aggregator: Public key of who asks, 64 hexadecimal digits; in a request that was read, its signature
+            is that of this key.
     """
 
     job_id: str
     nonce: str
     deadline: float
+    aggregator: str
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        """Read a header.
+
+        Raises:
+            ValueError: If a value is missing, of the wrong type, or the deadline is no point in time.
+        """
+        words = [table[name] for name in ("job_id", "nonce", "aggregator")]
+        deadline = table["deadline"]
+        if not all(isinstance(word, str) for word in words) or not isinstance(deadline, int | float):
+            raise ValueError("the job header holds a value of the wrong type")
+        if not math.isfinite(deadline):
+            raise ValueError("the deadline is no point in time")
+        return cls(words[0], words[1], float(deadline), words[2])
 
 
 @dataclass(frozen=True)
-class FingerprintRequest:
-    """Ask a site for fingerprints of its tasks.
+class Request:
+    """What every request asks for.
 
     Args:
-        job: Job id, nonce and deadline.
+        job: Job id, nonce, deadline and who asks.
         space: The space to work in.
         sampling: The budget of images per task.
     """
 
+    kind: ClassVar[str]
+
     job: JobHeader
     space: Space
     sampling: SamplingPlan
 
-    def to_record(self) -> RecordDict:
-        """Return the request as a Flower record."""
-        header = {"job": asdict(self.job), "sampling": asdict(self.sampling)}
-        return _encode("fingerprint-request", header, {"space": self.space.to_bytes()})
+    def to_record(self, aggregator: Identity) -> RecordDict:
+        """Return the request, signed, as a Flower record."""
+        return Envelope.sealed(self.kind, self._body(), self._blobs(), aggregator).to_record()
 
     @classmethod
-    def from_record(cls, record: RecordDict) -> "FingerprintRequest":
-        """Read a request.
+    def from_record(cls, record: RecordDict) -> Self:
+        """Read a request and verify that the aggregator it names signed every part of it.
 
         Raises:
-            MessageError: If it is malformed.
+            MessageError: If it is malformed or unsigned.
+            SignatureError: If it was altered, or signed by somebody else than it says.
         """
-        header, blobs = _decode("fingerprint-request", record)
-        try:
-            return cls(
-                JobHeader(**header["job"]),
-                Space.from_bytes(blobs["space"]),
-                SamplingPlan(**header["sampling"]),
-            )
-        except (KeyError, TypeError, ValueError, FedprintError) as error:
-            raise MessageError(f"malformed fingerprint request: {error}") from error
+        envelope = Envelope.from_record(cls.kind, record)
+        with _malformed(f"a {cls.kind}"):
+            job = JobHeader.from_table(envelope.body["job"])
+        envelope.verify(job.aggregator, f"a {cls.kind}")
+        with _malformed(f"a {cls.kind}"):
+            return cls._from_envelope(job, envelope)
+
+    def _body(self) -> dict[str, Any]:
+        return {"job": asdict(self.job), "sampling": asdict(self.sampling)}
+
+    def _blobs(self) -> dict[str, bytes]:
+        return {_SPACE: self.space.to_bytes()}
+
+    @classmethod
+    def _from_envelope(cls, job: JobHeader, envelope: Envelope) -> Self:
+        return cls(job, *_space_and_sampling(envelope))
 
 
 @dataclass(frozen=True)
-class ListenRequest:
+class FingerprintRequest(Request):
+    """Ask a site for fingerprints of its tasks."""
+
+    kind = "fingerprint-request"
+
+
+@dataclass(frozen=True)
+class ListenRequest(Request):
     """Bring the public catalogue to a site, which ranks it locally and releases nothing.
 
     Args:
-        job: Job id, nonce and deadline.
-        space: The space of the catalogue.
-        sampling: The budget of images per task.
         distance: Name of the distance to rank by.
         catalogue: Encoded fingerprints of the possible sources.
     """
 
-    job: JobHeader
-    space: Space
-    sampling: SamplingPlan
+    kind = "listen-request"
+
     distance: str
     catalogue: tuple[bytes, ...]
 
-    def to_record(self) -> RecordDict:
-        """Return the request as a Flower record."""
-        header = {
-            "job": asdict(self.job),
-            "sampling": asdict(self.sampling),
-            "distance": self.distance,
-        }
-        blobs = {f"fingerprint-{i:06d}": blob for i, blob in enumerate(self.catalogue)}
-        return _encode("listen-request", header, {"space": self.space.to_bytes(), **blobs})
+    def _body(self) -> dict[str, Any]:
+        return super()._body() | {"distance": self.distance}
+
+    def _blobs(self) -> dict[str, bytes]:
+        return super()._blobs() | {f"fingerprint-{i:06d}": blob for i, blob in enumerate(self.catalogue)}
 
     @classmethod
-    def from_record(cls, record: RecordDict) -> "ListenRequest":
-        """Read a request.
-
-        Raises:
-            MessageError: If it is malformed.
-        """
-        header, blobs = _decode("listen-request", record)
-        try:
-            return cls(
-                JobHeader(**header["job"]),
-                Space.from_bytes(blobs.pop("space")),
-                SamplingPlan(**header["sampling"]),
-                str(header["distance"]),
-                tuple(blobs[name] for name in sorted(blobs)),
-            )
-        except (KeyError, TypeError, ValueError, FedprintError) as error:
-            raise MessageError(f"malformed listen request: {error}") from error
+    def _from_envelope(cls, job: JobHeader, envelope: Envelope) -> Self:
+        catalogue = tuple(blob for name, blob in sorted(envelope.blobs.items()) if name != _SPACE)
+        return cls(job, *_space_and_sampling(envelope), str(envelope.body["distance"]), catalogue)
 
 
 @dataclass(frozen=True)
@@ -165,23 +175,21 @@ class SiteReply:
     results: tuple[TaskResult, ...] = ()
     code: str = DONE
 
-    def to_record(self, identity: SiteIdentity) -> RecordDict:
+    def to_record(self, identity: Identity) -> RecordDict:
         """Return the reply, signed, as a Flower record."""
-        blobs = {r.task: r.fingerprint for r in self.results if r.fingerprint}
-        header = {
+        body = {
             "site": self.site,
             "job_id": self.job_id,
             "nonce": self.nonce,
             "code": self.code,
             "results": [{"task": r.task, "code": r.code} for r in self.results],
-            "blobs": {name: sha256_hex(blob) for name, blob in blobs.items()},
         }
-        signature = identity.sign(_REPLY_DOMAIN + canonical_json(header))
-        return _encode("reply", {"body": header, "signature": signature.hex()}, blobs)
+        blobs = {r.task: r.fingerprint for r in self.results if r.fingerprint}
+        return Envelope.sealed(_REPLY, body, blobs, identity).to_record()
 
     @classmethod
     def from_record(cls, record: RecordDict, roster: Mapping[str, str], job: JobHeader) -> "SiteReply":
-        """Read a reply to ``job``, checking nonce, job, signature and digests.
+        """Read a reply to ``job``, checking signature, nonce and job.
 
         Args:
             record: The content of the Flower message.
@@ -190,65 +198,38 @@ class SiteReply:
 
         Raises:
             MessageError: If the reply is malformed or answers another request.
-            SignatureError: If it was not signed by the site it names.
+            SignatureError: If it was altered, or not signed by the site it names.
         """
-        header, blobs = _decode("reply", record)
-        try:
-            body, signature = header["body"], bytes.fromhex(header["signature"])
-            site, results, digests = str(body["site"]), body["results"], body["blobs"]
-            reply = cls(
-                site, str(body["job_id"]), str(body["nonce"]),
-                tuple(TaskResult(str(r["task"]), str(r["code"]), blobs.get(r["task"], b"")) for r in results),
-                str(body["code"]),
-            )  # fmt: skip
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MessageError(f"malformed reply ({type(error).__name__})") from error
+        envelope = Envelope.from_record(_REPLY, record)
+        with _malformed("a reply"):
+            reply = cls._unverified(envelope)
+        site = reply.site
         if site not in roster:
             raise MessageError(f"a reply names the unknown site {site!r}", remedy="enrol the site first")
-        verify(roster[site], signature, _REPLY_DOMAIN + canonical_json(body), f"the reply of site {site}")
-        if reply.job_id != job.job_id or not hmac.compare_digest(reply.nonce, job.nonce):
+        envelope.verify(roster[site], f"the reply of site {site}")
+        if reply.job_id != job.job_id or not hmac.compare_digest(reply.nonce.encode(), job.nonce.encode()):
             raise MessageError(f"the reply of site {site} answers another request (wrong job or nonce)")
-        if digests != {name: sha256_hex(blob) for name, blob in blobs.items()}:
-            raise MessageError(f"the reply of site {site} carries other content than it signed")
         return reply
 
-
-def _encode(kind: str, header: dict[str, Any], blobs: Mapping[str, bytes]) -> RecordDict:
-    arrays = ArrayRecord({name: Array("uint8", (len(blob),), _STYPE, blob) for name, blob in blobs.items()})
-    config = ConfigRecord({"schema": SCHEMA, "kind": kind, "header": canonical_json(header)})
-    return RecordDict({_RECORD: config, _BLOBS: arrays})
-
-
-def _decode(kind: str, record: RecordDict) -> tuple[dict[str, Any], dict[str, bytes]]:
-    if set(record) != {_RECORD, _BLOBS}:
-        raise MessageError(f"a {kind} needs the records {_RECORD!r} and {_BLOBS!r}, found {sorted(record)}")
-    config, arrays = record[_RECORD], record[_BLOBS]
-    if not isinstance(config, ConfigRecord) or not isinstance(arrays, ArrayRecord):
-        raise MessageError(f"a {kind} holds records of the wrong type")
-    if config.get("schema") != SCHEMA:
-        raise MessageError(
-            f"message format {config.get('schema')!r} is not the format {SCHEMA} of this version",
-            remedy="use the same fedprint version at all sites",
+    @classmethod
+    def _unverified(cls, envelope: Envelope) -> "SiteReply":
+        body, blobs = envelope.body, envelope.blobs
+        results = tuple(
+            TaskResult(str(r["task"]), str(r["code"]), blobs.get(r["task"], b"")) for r in body["results"]
         )
-    if config.get("kind") != kind:
-        raise MessageError(f"expected a {kind}, got {config.get('kind')!r}")
-    return _decode_header(kind, config.get("header")), {n: _blob(kind, a) for n, a in arrays.items()}
+        return cls(str(body["site"]), str(body["job_id"]), str(body["nonce"]), results, str(body["code"]))
 
 
-def _decode_header(kind: str, raw: object) -> dict[str, Any]:
-    if not isinstance(raw, bytes) or len(raw) > MAX_HEADER_BYTES:
-        raise MessageError(f"the header of a {kind} is missing or too large")
+def _space_and_sampling(envelope: Envelope) -> tuple[Space, SamplingPlan]:
+    return Space.from_bytes(envelope.blobs[_SPACE]), SamplingPlan(**envelope.body["sampling"])
+
+
+@contextmanager
+def _malformed(what: str) -> Iterator[None]:
+    """Turn whatever a message of the wrong shape raises into one error."""
     try:
-        header = json.loads(raw)
-    except ValueError as error:
-        raise MessageError(f"the header of a {kind} is not JSON") from error
-    if not isinstance(header, dict):
-        raise MessageError(f"the header of a {kind} is not a table")
-    return header
-
-
-def _blob(kind: str, array: Array) -> bytes:
-    sound = array.stype == _STYPE and array.dtype == "uint8" and array.shape == (len(array.data),)
-    if not sound or len(array.data) > MAX_BLOB_BYTES:
-        raise MessageError(f"a {kind} carries an array that is no plain byte string")
-    return array.data
+        yield
+    except FedprintError as error:
+        raise MessageError(f"{what} is malformed: {error.problem}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MessageError(f"{what} is malformed ({type(error).__name__})") from error

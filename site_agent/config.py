@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from federation.config_file import read_config
 from federation.errors import ConfigError
+from federation.key_config import PublicKey
 from federation.names import check_name
 from federation.trust import TrustMode
 from site_agent.dataset_config import DatasetConfig
@@ -47,6 +48,9 @@ class SiteConfig(BaseModel):
     name: str = Field(description="name of the site")
     trust: TrustMode = Field(TrustMode.LISTEN, description="trust mode of tasks that name none")
     state: Path = Field(Path("state"), description="folder for key, releases and log")
+    aggregators: tuple[PublicKey, ...] = Field(
+        (), description="public keys of the aggregators that are answered; with none listed, any is"
+    )
     weights: WeightsConfig = Field(default_factory=WeightsConfig)
     acceleration: Acceleration = Field("auto")
     dataset: tuple[DatasetConfig, ...] = Field(min_length=1, description="the tasks")

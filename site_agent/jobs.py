@@ -10,10 +10,10 @@ from pathlib import Path
 
 from federation import distances
 from federation.canonical import canonical_json
-from federation.errors import DeadlineError, FedprintError
+from federation.errors import DeadlineError, FedprintError, PolicyError
 from federation.files import write_atomically
 from federation.fingerprint import Fingerprint
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from federation.messages import (
     DONE,
     WITHHELD,
@@ -27,6 +27,7 @@ from federation.ranking import Candidates, Recommendation, rank_sources
 from federation.sampling import SamplingPlan
 from federation.space import Space
 from federation.trust import TrustMode
+from site_agent.aggregators import require_known_aggregator
 from site_agent.config import SiteConfig
 from site_agent.data import open_source
 from site_agent.dataset_config import DatasetConfig
@@ -45,7 +46,7 @@ class Site:
     """A running site: configuration, signing key, durable memory."""
 
     config: SiteConfig
-    identity: SiteIdentity
+    identity: Identity
     state: SiteState
 
     @classmethod
@@ -58,7 +59,7 @@ class Site:
         """
         config = SiteConfig.read(path)
         state = SiteState(config.state)
-        return cls(config, SiteIdentity.load_or_create(config.name, state.key_path), state)
+        return cls(config, Identity.load_or_create(config.name, state.key_path), state)
 
 
 def fingerprint_tasks(site: Site, request: FingerprintRequest) -> SiteReply:
@@ -84,14 +85,17 @@ def fingerprint_tasks(site: Site, request: FingerprintRequest) -> SiteReply:
 
 def rank_locally(site: Site, request: ListenRequest) -> SiteReply:
     """Rank the catalogue for every listening task and keep the ranking at the site."""
-    catalogue = [Fingerprint.from_bytes(encoded).bind(request.space) for encoded in request.catalogue]
+
+    @cache
+    def catalogue() -> list[Fingerprint]:
+        return [Fingerprint.from_bytes(encoded).bind(request.space) for encoded in request.catalogue]
 
     def rank(dataset: DatasetConfig) -> TaskResult:
         if site.config.mode(dataset) is not TrustMode.LISTEN:
             return TaskResult(dataset.task, WITHHELD)
         candidate = _candidate(site, dataset, request.space, request.sampling, request.job)
         target = candidate.fingerprint(site.config.name, TrustMode.LISTEN)
-        ranking = _rank(target, catalogue, request.space, request.distance)
+        ranking = _rank(target, catalogue(), request.space, request.distance)
         content = canonical_json([asdict(choice) for choice in ranking])
         write_atomically(site.state.ranking_path(dataset.task), content)
         site.state.record("ranked", job=request.job.job_id, task=dataset.task, sources=len(ranking))
@@ -103,6 +107,11 @@ def rank_locally(site: Site, request: ListenRequest) -> SiteReply:
 def _answer_for_each_task(
     site: Site, job: JobHeader, work: Callable[[DatasetConfig], TaskResult]
 ) -> SiteReply:
+    try:
+        require_known_aggregator(job.aggregator, site.config.aggregators)
+    except PolicyError as error:
+        site.state.record("refused", job=job.job_id, code=error.code, text=str(error))
+        return SiteReply(site.config.name, job.job_id, job.nonce, code=error.code)
     results = tuple(_guarded(site, job, dataset, work) for dataset in site.config.dataset)
     return SiteReply(site.config.name, job.job_id, job.nonce, results)
 

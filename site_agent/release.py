@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import federation
 from federation.errors import PolicyError, TrustModeError
 from federation.fingerprint import Fingerprint, Provenance
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from federation.privacy.statement import PrivacyStatement
 from federation.sampling import SamplingPlan
 from federation.sketches import Sketch
@@ -62,7 +62,7 @@ def check_mode(task: str, mode: TrustMode) -> None:
 
 
 def release(
-    candidate: Candidate, mode: TrustMode, identity: SiteIdentity, state: SiteState, job_id: str
+    candidate: Candidate, mode: TrustMode, identity: Identity, state: SiteState, job_id: str
 ) -> bytes:
     """Return the signed fingerprint that may leave, after storing it under its job.
 
@@ -74,7 +74,7 @@ def release(
     check_mode(task, mode)
     if mode is not TrustMode.OPEN:
         raise PolicyError(f"task {task}: trust mode {mode.value!r} releases nothing")
-    fingerprint = candidate.fingerprint(identity.site, mode).signed_by(identity)
+    fingerprint = candidate.fingerprint(identity.name, mode).signed_by(identity)
     encoded = fingerprint.to_bytes()
     state.keep_release(job_id, task, encoded)
     state.record("released", job=job_id, task=task, mode=mode.value, fingerprint=fingerprint.fingerprint_id)

@@ -14,6 +14,7 @@ from aggregator.store import Catalogue
 from federation.errors import IntakeError
 from federation.files import read_file
 from federation.fingerprint import Fingerprint
+from federation.identity import Identity
 from federation.messages import (
     DONE,
     QUERY_FINGERPRINT,
@@ -67,20 +68,21 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
     """Fingerprint the whole consortium and bring catalogue and matrix up to date.
 
     Raises:
-        StoreError: If the space cannot be read or the catalogue not be written.
+        StoreError: If the key or the space cannot be read or the catalogue not be written.
     """
+    aggregator = Identity.load_or_create(hub.consortium, hub.key)
     space = Space.from_bytes(read_file(hub.space, "space"))
     catalogue = Catalogue(hub.catalogue, create=True)
     try:
         with catalogue.writing() as writer:
             writer.add_space(space)
-        answers = _ask_for_fingerprints(grid, hub, space, job_id)
+        answers = _ask_for_fingerprints(grid, aggregator, hub, space, job_id)
         accepted, missing = _admit_all(catalogue, hub, space, answers, job_id)
         _withdraw_what_is_no_longer_offered(catalogue, hub, space, answers, job_id)
         matrix.grow(catalogue, space)
         listening = _withheld(answers)
         if listening:
-            missing += _let_listeners_rank(grid, hub, space, catalogue, job_id, listening)
+            missing += _let_listeners_rank(grid, aggregator, hub, space, catalogue, job_id, listening)
         summary = Summary(
             hub.consortium, hub.distance, accepted, listening, tuple(missing), hub.shared_images
         )
@@ -91,11 +93,14 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
     return summary
 
 
-def _ask_for_fingerprints(grid: Grid, hub: HubConfig, space: Space, job_id: str) -> RoundResult:
+def _ask_for_fingerprints(
+    grid: Grid, aggregator: Identity, hub: HubConfig, space: Space, job_id: str
+) -> RoundResult:
     return ask_everyone(
         grid,
+        aggregator,
         QUERY_FINGERPRINT,
-        lambda job: FingerprintRequest(job, space, hub.sampling).to_record(),
+        lambda job: FingerprintRequest(job, space, hub.sampling),
         job_id=job_id,
         timeout_s=hub.timeout_s,
         roster=hub.roster,
@@ -133,13 +138,15 @@ def _withdraw_what_is_no_longer_offered(
 ) -> None:
     """Sites that left, tasks that are gone and tasks that now only listen are no longer sources.
 
-    A task that failed this time, or whose site did not answer, keeps the fingerprint it had.
+    A task that failed this time, or whose site did not answer or refused the whole job, keeps the fingerprint
+    it had.
     """
     with catalogue.writing() as writer:
         for entry in catalogue.listings(space):
             reply = answers.replies.get(entry.site)
             codes = {result.task: result.code for result in reply.results} if reply else {}
-            gone = reply is not None and codes.get(entry.task, WITHHELD) == WITHHELD
+            answered = reply is not None and reply.code == DONE
+            gone = answered and codes.get(entry.task, WITHHELD) == WITHHELD
             if entry.current and (gone or entry.site not in hub.roster):
                 writer.withdraw(entry.seq)
                 writer.add_event("withdrawn", job_id, task=entry.key)
@@ -155,13 +162,20 @@ def _withheld(answers: RoundResult) -> tuple[str, ...]:
 
 
 def _let_listeners_rank(
-    grid: Grid, hub: HubConfig, space: Space, catalogue: Catalogue, job_id: str, listening: tuple[str, ...]
+    grid: Grid,
+    aggregator: Identity,
+    hub: HubConfig,
+    space: Space,
+    catalogue: Catalogue,
+    job_id: str,
+    listening: tuple[str, ...],
 ) -> list[Missing]:
     sources = tuple(catalogue.content(e.seq) for e in catalogue.listings(space) if e.current)
     answers = ask_everyone(
         grid,
+        aggregator,
         QUERY_LISTEN,
-        lambda job: ListenRequest(job, space, hub.sampling, hub.distance, sources).to_record(),
+        lambda job: ListenRequest(job, space, hub.sampling, hub.distance, sources),
         job_id=job_id,
         timeout_s=hub.timeout_s,
         roster=hub.roster,

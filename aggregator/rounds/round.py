@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from federation.errors import FedprintError
-from federation.messages import JobHeader, SiteReply
+from federation.identity import Identity
+from federation.messages import JobHeader, Request, SiteReply
 
 log = logging.getLogger("fedprint.hub")
 
@@ -35,20 +36,22 @@ class RoundResult:
 
 def ask_everyone(
     grid: Grid,
+    aggregator: Identity,
     message_type: str,
-    make_request: Callable[[JobHeader], RecordDict],
+    make_request: Callable[[JobHeader], Request],
     *,
     job_id: str,
     timeout_s: float,
     roster: Mapping[str, str],
 ) -> RoundResult:
-    """Send one request to every connected node and collect verified replies.
+    """Send one signed request to every connected node and collect verified replies.
 
     Every node gets a nonce of its own. Replies are attributed to sites by signature, never by node id; a
     second valid reply of the same site is refused.
 
     Args:
         grid: Flower's grid.
+        aggregator: Who asks, and signs.
         message_type: ``"query.…"``.
         make_request: Builds the request from its job header.
         job_id: Id of the job.
@@ -58,8 +61,8 @@ def ask_everyone(
     deadline = time.time() + timeout_s
     pending: dict[str, JobHeader] = {}
     for node_id in _connected(grid, len(roster), deadline):
-        job = JobHeader(job_id, secrets.token_hex(16), deadline)
-        message = Message(make_request(job), node_id, message_type, group_id=job_id)
+        job = JobHeader(job_id, secrets.token_hex(16), deadline, aggregator.public_key)
+        message = Message(make_request(job).to_record(aggregator), node_id, message_type, group_id=job_id)
         pending.update(dict.fromkeys(grid.push_messages([message]), job))
     replies: dict[str, SiteReply] = {}
     problems: list[str] = []

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from factories import make_fingerprint, make_identity, make_space
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
@@ -11,6 +12,7 @@ from flwr.serverapp import ServerApp
 
 from aggregator.rounds.round import INVALID_REPLY, NO_REPLY, ask_everyone
 from deploy.inprocess import Node, run_in_process
+from federation.identity import Identity
 from federation.messages import DONE, QUERY_FINGERPRINT, FingerprintRequest, SiteReply, TaskResult
 from federation.sampling import SamplingPlan
 
@@ -31,7 +33,7 @@ def reply_of(identity, message, **changes):
     request = FingerprintRequest.from_record(message.content)
     fingerprint = make_fingerprint(identity, "t", request.space).to_bytes()
     fields = {"job_id": request.job.job_id, "nonce": request.job.nonce} | changes
-    return SiteReply(identity.site, results=(TaskResult("t", DONE, fingerprint),), **fields)
+    return SiteReply(identity.name, results=(TaskResult("t", DONE, fingerprint),), **fields)
 
 
 def misbehaving(behaviour):
@@ -43,14 +45,17 @@ def misbehaving(behaviour):
 def ask(apps, roster, timeout_s=20.0):
     found = []
     server = ServerApp()
+    hub = Identity("hub", Ed25519PrivateKey.generate())
 
     @server.main()
     def main(grid, _context):
         def request(job):
-            return FingerprintRequest(job, SPACE, SamplingPlan(None)).to_record()
+            return FingerprintRequest(job, SPACE, SamplingPlan(None))
 
         found.append(
-            ask_everyone(grid, QUERY_FINGERPRINT, request, job_id="job-1", timeout_s=timeout_s, roster=roster)
+            ask_everyone(
+                grid, hub, QUERY_FINGERPRINT, request, job_id="job-1", timeout_s=timeout_s, roster=roster
+            )
         )
 
     grid = run_in_process(server, [Node(app, {}) for app in apps], {}, parallel=4, record=True)
@@ -78,6 +83,12 @@ def test_every_node_gets_a_nonce_of_its_own(identities, roster):
     down = [sent.message for sent in grid.sent if sent.direction == "down"]
     nonces = {FingerprintRequest.from_record(message.content).job.nonce for message in down}
     assert len(nonces) == len(down) == 3
+
+
+def test_every_request_of_a_round_is_signed_by_the_same_aggregator(identities, roster):
+    _, grid = ask([honest(identity) for identity in identities.values()], roster)
+    down = [sent.message.content for sent in grid.sent if sent.direction == "down"]
+    assert len({FingerprintRequest.from_record(record).job.aggregator for record in down}) == 1
 
 
 def test_a_silent_site_does_not_stop_the_others_and_is_named(identities, roster):

@@ -66,6 +66,17 @@ def test_simulate_says_who_is_missing_and_returns_3(fedprint, tmp_path):
     assert "missing cork/digits: its trust mode is not available yet" in " ".join(out.split())
 
 
+def test_a_refused_aggregator_is_exit_status_3_and_the_reason_is_visible(fedprint, tmp_path):
+    path = write_small_federation(tmp_path)
+    path.write_text(
+        path.read_text().replace('name = "bern"', f'name = "bern"\naggregators = ["{"ab" * 32}"]')
+    )
+    status, out, _ = fedprint("simulate", path)
+    assert status == 3
+    assert "bern the aggregator with the key " in " ".join(out.split())
+    assert "missing bern: the site's rules do not allow it" in " ".join(out.split())
+
+
 def test_a_missing_federation_file_is_one_error(fedprint, tmp_path):
     status, _, err = fedprint("simulate", tmp_path / "nowhere.toml")
     assert status == 1

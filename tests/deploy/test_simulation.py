@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import stat
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 from small_federation import SITES, write_digits, write_small_federation
 
 from aggregator import matrix
+from aggregator.config import HubConfig
 from aggregator.server_app import app as server_app
 from aggregator.store import Catalogue
 from deploy.federation_file import FederationConfig
@@ -20,8 +22,10 @@ from deploy.simulation import prepare, simulate
 from federation import distances
 from federation.errors import ConfigError, ExtractorError, FedprintError, SpaceError
 from federation.fingerprint import Fingerprint
+from federation.identity import Identity
 from federation.sampling import SamplingPlan
 from site_agent.client_app import app as client_app
+from site_agent.config import SiteConfig
 
 
 def run(path):
@@ -170,6 +174,39 @@ def test_a_site_that_fails_does_not_stop_the_others(again, monkeypatch):
     assert [entry["site"] for entry in missing] == ["bern"]
 
 
+def test_a_site_refuses_an_aggregator_that_it_does_not_list_and_its_fingerprint_stays(again):
+    before = {e.fingerprint.key: e.fingerprint.fingerprint_id for e in entries(again)}
+    edited(again, 'name = "bern"', f'name = "bern"\naggregators = ["{"ab" * 32}"]')
+    done = run(again)
+    assert {e.fingerprint.key: e.fingerprint.fingerprint_id for e in entries(again)} == before
+    assert Catalogue(done.catalogue).run_summary()["missing"] == [
+        {"site": "bern", "task": "", "code": "policy"}
+    ]
+    hub = HubConfig.read(again.parent / "run" / "hub.toml")
+    (problem,) = done.problems
+    assert (problem.site, problem.task) == ("bern", "")
+    assert Identity.load_or_create("hub", hub.key).public_key in problem.text
+
+
+def entries(federation_file):
+    catalogue = Catalogue(federation_file.parent / "run" / "catalogue.sqlite")
+    return [e for e in catalogue.entries(catalogue.latest_space()) if e.current]
+
+
+def test_the_key_of_the_aggregator_is_made_once_and_only_its_owner_reads_it(again):
+    key = again.parent / "run" / "hub.key"
+    before = key.read_bytes()
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    run(again)
+    assert key.read_bytes() == before
+
+
+def test_every_site_lists_the_aggregator_of_its_simulation(finished):
+    public_key = Identity.load_or_create("hub", finished[0] / "run" / "hub.key").public_key
+    for site in SITES:
+        assert SiteConfig.read(site_folder(finished[0], site) / "site.toml").aggregators == (public_key,)
+
+
 def test_a_thousand_files_with_three_bad_ones_finish_and_the_three_are_named(tmp_path):
     random = np.random.default_rng(0)
     for i in range(1000):
@@ -214,6 +251,7 @@ def edited(path, pattern, replacement):
         ("bins = 20", "bins = 20\ntolerance = 0.1", ConfigError, "tolerance has no effect where samples"),
         ("bins = 20", "bin = 20", ConfigError, "space.bin: unknown key →"),
         ('trust = "open"', 'trust = "opne"', ConfigError, "'open'"),
+        ('trust = "open"', 'trust = "open"\naggregators = ["ab"]', ConfigError, "aggregators"),
         (r"\[space\]", "[space", ConfigError, "not valid TOML"),
         ("bins = 20", 'bins = 20\nsketches = "histogram"', ConfigError, 'is "histogram", expected a list'),
         (

@@ -4,7 +4,7 @@ import pytest
 from factories import make_identity
 
 from federation.errors import SignatureError, StoreError
-from federation.identity import SiteIdentity, verify
+from federation.identity import Identity, verify
 
 
 def test_the_key_is_made_once_and_readable_only_by_its_owner(tmp_path):
@@ -43,7 +43,7 @@ def test_a_damaged_key_file_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "a.key"
     path.write_text("not a key")
     with pytest.raises(StoreError, match="restore the file"):
-        SiteIdentity.load_or_create("a", path)
+        Identity.load_or_create("a", path)
     assert path.read_text() == "not a key"
 
 

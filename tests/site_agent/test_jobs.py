@@ -3,24 +3,33 @@
 from dataclasses import replace
 
 import pytest
-from factories import FAR_FUTURE
+from factories import FAR_FUTURE, make_identity, make_job
 from flwr.app import Message, RecordDict
 from flwr.serverapp import ServerApp
 from small_federation import write_small_federation
 
+from aggregator.config import HubConfig
 from deploy.federation_file import FederationConfig
 from deploy.inprocess import Node, run_in_process
 from deploy.simulation import prepare
 from federation.errors import SpaceMismatchError
 from federation.files import read_file
 from federation.fingerprint import Fingerprint
-from federation.messages import DONE, QUERY_FINGERPRINT, WITHHELD, FingerprintRequest, JobHeader
+from federation.identity import Identity
+from federation.messages import (
+    DONE,
+    QUERY_FINGERPRINT,
+    WITHHELD,
+    FingerprintRequest,
+    ListenRequest,
+    SiteReply,
+)
 from federation.sampling import SamplingPlan
 from federation.space import Space
 from site_agent import jobs
 from site_agent.client_app import REFUSED
 from site_agent.client_app import app as client_app
-from site_agent.jobs import Site, fingerprint_tasks
+from site_agent.jobs import Site, fingerprint_tasks, rank_locally
 
 
 @pytest.fixture(scope="module")
@@ -38,57 +47,74 @@ def anna(prepared):
     return Site.open(prepared.site_files[0])
 
 
-def request(space, job_id="job-1", deadline=FAR_FUTURE):
-    return FingerprintRequest(JobHeader(job_id, "0f" * 16, deadline), space, SamplingPlan(None))
+@pytest.fixture(scope="module")
+def hub(prepared):
+    return Identity.load_or_create("Small", HubConfig.read(prepared.hub_file).key)
 
 
-def test_an_open_task_is_answered_with_a_signed_fingerprint(anna, space):
-    (result,) = fingerprint_tasks(anna, request(space)).results
+@pytest.fixture
+def stranger(tmp_path):
+    return make_identity("stranger", tmp_path)
+
+
+@pytest.fixture
+def asked(hub, space):
+    """Build a request of the hub."""
+
+    def build(job_id="job-1", deadline=FAR_FUTURE, *, aggregator=hub, space=space):
+        job = make_job(job_id, deadline=deadline, aggregator=aggregator.public_key)
+        return FingerprintRequest(job, space, SamplingPlan(None))
+
+    return build
+
+
+def test_an_open_task_is_answered_with_a_signed_fingerprint(anna, asked):
+    (result,) = fingerprint_tasks(anna, asked()).results
     fingerprint = Fingerprint.from_bytes(result.fingerprint)
     fingerprint.verify(anna.identity.public_key)
     assert (result.code, fingerprint.key, fingerprint.histogram.n) == (DONE, "anna/digits", 60)
 
 
-def test_asking_again_under_the_same_job_gives_the_stored_bytes(anna, space, monkeypatch):
-    first = fingerprint_tasks(anna, request(space, "job-2")).results
+def test_asking_again_under_the_same_job_gives_the_stored_bytes(anna, asked, monkeypatch):
+    first = fingerprint_tasks(anna, asked("job-2")).results
     monkeypatch.setattr(jobs, "sketch_once", lambda *_: pytest.fail("sketched again"))
-    assert fingerprint_tasks(anna, request(space, "job-2")).results == first
+    assert fingerprint_tasks(anna, asked("job-2")).results == first
 
 
-def test_a_release_is_stored_and_logged_before_it_is_sent(anna, space):
-    (result,) = fingerprint_tasks(anna, request(space, "job-3")).results
+def test_a_release_is_stored_and_logged_before_it_is_sent(anna, asked):
+    (result,) = fingerprint_tasks(anna, asked("job-3")).results
     assert anna.state.release("job-3", "digits") == result.fingerprint
     (event,) = [e for e in anna.state.events() if e.get("job") == "job-3"]
     assert event["event"] == "released"
     assert event["mode"] == "open"
 
 
-def test_a_listening_task_withholds_and_touches_no_image(prepared, space, monkeypatch):
+def test_a_listening_task_withholds_and_touches_no_image(prepared, asked, monkeypatch):
     monkeypatch.setattr(jobs, "sketch_once", lambda *_: pytest.fail("sketched"))
     cork = Site.open(prepared.site_files[2])
-    (result,) = fingerprint_tasks(cork, request(space)).results
+    (result,) = fingerprint_tasks(cork, asked()).results
     assert (result.code, result.fingerprint) == (WITHHELD, b"")
 
 
-def test_a_passed_deadline_is_a_code(anna, space):
-    (result,) = fingerprint_tasks(anna, request(space, "job-4", deadline=1.0)).results
+def test_a_passed_deadline_is_a_code(anna, asked):
+    (result,) = fingerprint_tasks(anna, asked("job-4", deadline=1.0)).results
     assert (result.code, result.fingerprint) == ("deadline", b"")
 
 
-def test_a_space_of_other_weights_is_refused_and_the_log_says_how_they_differ(anna, space):
+def test_a_space_of_other_weights_is_refused_and_the_log_says_how_they_differ(anna, asked, space):
     other = replace(space, extractor=replace(space.extractor, weights_sha256="cd" * 32))
-    (result,) = fingerprint_tasks(anna, request(other, "job-5")).results
+    (result,) = fingerprint_tasks(anna, asked("job-5", space=other)).results
     assert result.code == SpaceMismatchError.code
     (event,) = [e for e in anna.state.events() if e.get("job") == "job-5"]
     assert "weights_sha256" in event["text"]
 
 
-def test_the_text_of_an_error_stays_at_the_site(anna, space, monkeypatch):
+def test_the_text_of_an_error_stays_at_the_site(anna, asked, monkeypatch):
     def fail(*_):
         raise RuntimeError("patient-0815 is unreadable")
 
     monkeypatch.setattr(jobs, "sketch_once", fail)
-    reply = fingerprint_tasks(anna, request(space, "job-6"))
+    reply = fingerprint_tasks(anna, asked("job-6"))
     assert [r.code for r in reply.results] == ["internal"]
     assert b"0815" not in reply.to_record(anna.identity)["fedprint"]["header"]
     assert "0815" in anna.state.log_path.read_text()
@@ -110,9 +136,53 @@ def answer(record, config):
 
 
 @pytest.mark.parametrize("config", [{}, {"site-config": 3}, {"site-config": "/nowhere/site.toml"}])
-def test_a_misconfigured_supernode_answers_with_a_code_only(space, config):
-    reply = answer(request(space).to_record(), config)
+def test_a_misconfigured_supernode_answers_with_a_code_only(asked, hub, config):
+    reply = answer(asked().to_record(hub), config)
     assert (reply.error.code, reply.error.reason) == (REFUSED, "config")
+
+
+def test_an_aggregator_that_the_site_does_not_list_gets_one_code_and_no_work_is_done(
+    prepared, anna, asked, stranger, monkeypatch
+):
+    monkeypatch.setattr(jobs, "sketch_once", lambda *_: pytest.fail("sketched"))
+    request = asked("job-7", aggregator=stranger)
+    message = answer(request.to_record(stranger), {"site-config": str(prepared.site_files[0])})
+    reply = SiteReply.from_record(message.content, {"anna": anna.identity.public_key}, request.job)
+    assert (reply.code, reply.results) == ("policy", ())
+    (event,) = [e for e in anna.state.events() if e.get("job") == "job-7"]
+    assert (event["event"], event["code"]) == ("refused", "policy")
+    assert stranger.public_key in event["text"]
+
+
+def test_an_unlisted_aggregator_cannot_have_a_stored_answer_either(anna, asked, stranger):
+    fingerprint_tasks(anna, asked("job-8"))
+    reply = fingerprint_tasks(anna, asked("job-8", aggregator=stranger))
+    assert (reply.code, reply.results) == ("policy", ())
+
+
+def test_a_listening_site_does_not_rank_for_an_unlisted_aggregator(prepared, space, stranger):
+    cork = Site.open(prepared.site_files[2])
+    job = make_job("job-9", aggregator=stranger.public_key)
+    reply = rank_locally(cork, ListenRequest(job, space, SamplingPlan(None), "js", (b"no fingerprint",)))
+    assert (reply.code, reply.results) == ("policy", ())
+
+
+def test_a_site_that_lists_no_aggregator_answers_any_signed_request(anna, asked, stranger):
+    welcoming = replace(anna, config=anna.config.model_copy(update={"aggregators": ()}))
+    (result,) = fingerprint_tasks(welcoming, asked("job-10", aggregator=stranger)).results
+    assert result.code == DONE
+
+
+def test_a_request_signed_by_another_than_it_says_is_answered_with_a_code_only(prepared, asked, stranger):
+    reply = answer(asked().to_record(stranger), {"site-config": str(prepared.site_files[0])})
+    assert (reply.error.code, reply.error.reason) == (REFUSED, "signature")
+
+
+def test_a_passed_deadline_is_noticed_before_a_catalogue_is_read(prepared, space, hub):
+    cork = Site.open(prepared.site_files[2])
+    job = make_job("job-11", deadline=1.0, aggregator=hub.public_key)
+    reply = rank_locally(cork, ListenRequest(job, space, SamplingPlan(None), "js", (b"no fingerprint",)))
+    assert [result.code for result in reply.results] == ["deadline"]
 
 
 def test_a_malformed_request_is_answered_with_a_code_only(prepared):
@@ -120,7 +190,7 @@ def test_a_malformed_request_is_answered_with_a_code_only(prepared):
     assert (reply.error.code, reply.error.reason) == (REFUSED, "message")
 
 
-def test_jobs_are_named_by_requests_but_never_escape_the_state_folder(anna, space):
-    (result,) = fingerprint_tasks(anna, request(space, "../../escape")).results
+def test_jobs_are_named_by_requests_but_never_escape_the_state_folder(anna, asked):
+    (result,) = fingerprint_tasks(anna, asked("../../escape")).results
     assert result.code == "config"
     assert not (anna.state.folder.parent / "escape").exists()

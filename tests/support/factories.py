@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.fingerprint import Fingerprint, Provenance
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from federation.messages import JobHeader
 from federation.privacy.statement import PrivacyStatement
 from federation.sampling import SamplingPlan
@@ -32,16 +32,16 @@ def make_space(n_bins: int = 20, *, image_size: int = 224, seed: int = 0) -> Spa
     return Space("test", extractor, edges, "equal-width", "normal noise")
 
 
-def make_identity(site: str, folder: Path) -> SiteIdentity:
-    return SiteIdentity.load_or_create(site, folder / f"{site}.key")
+def make_identity(name: str, folder: Path) -> Identity:
+    return Identity.load_or_create(name, folder / f"{name}.key")
 
 
 def make_fingerprint(
-    identity: SiteIdentity, task: str, space: Space, *, seed: int = 0, shift: float = 0.0, n: int = 200
+    identity: Identity, task: str, space: Space, *, seed: int = 0, shift: float = 0.0, n: int = 200
 ) -> Fingerprint:
     sketch = HistogramSketch.from_features(make_features(seed, n, shift), space.edges)
     return Fingerprint(
-        site=identity.site,
+        site=identity.name,
         card=TaskCard(task, n, {"ill": n // 2, "well": n - n // 2}, modality="X-ray"),
         space_id=space.space_id,
         sketches={"histogram": sketch},
@@ -50,5 +50,11 @@ def make_fingerprint(
     ).signed_by(identity)
 
 
-def make_job(job_id: str = "job-1", nonce: str = "0f" * 16) -> JobHeader:
-    return JobHeader(job_id, nonce, FAR_FUTURE)
+def make_job(
+    job_id: str = "job-1",
+    nonce: str = "0f" * 16,
+    *,
+    deadline: float = FAR_FUTURE,
+    aggregator: str = "ab" * 32,
+) -> JobHeader:
+    return JobHeader(job_id, nonce, deadline, aggregator)
