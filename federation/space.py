@@ -15,11 +15,12 @@ from federation.errors import FingerprintError, SpaceError, SpaceMismatchError
 Preprocessing = Literal["deterministic", "paper"]
 Interpolation = Literal["bilinear", "bicubic"]
 Library = Literal["timm", "torchvision"]
-Binning = Literal["equal-width", "equal-mass"]
+Binning = Literal["equal-width", "equal-mass", "skewed"]
 Parameters = Mapping[str, int | float | str]
 Edges = npt.NDArray[np.float64]
 
 SCHEMA = 1
+SKEW = 4 / 3
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,8 @@ class Space:
         }
 
 
-def equal_width_edges(low: Edges, high: Edges, n_bins: int) -> Edges:
-    """Return equal-width bin edges per feature.
+def equal_width_edges(low: Edges, high: Edges, n_bins: int, skew: float = 1.0) -> Edges:
+    """Return equal-width bin edges per feature, or edges that are denser below.
 
     A feature that is constant in the reference (``low == high``) gets edges one unit to either side, as
     ``torch.histc`` does, so that no bin has zero width. Edge ``k`` is ``low + (high - low)·(k/n_bins)``
@@ -202,13 +203,14 @@ def equal_width_edges(low: Edges, high: Edges, n_bins: int) -> Edges:
         low: float64 [n_features], lower outer edges (the published choice is the 5 % quantile).
         high: float64 [n_features], upper outer edges (95 % quantile).
         n_bins: Number of bins.
+        skew: Edge ``k`` lies at the fraction (k/n_bins)^skew of the range.
 
     Returns:
         float64 [n_features, n_bins + 1].
     """
     constant = high <= low
     low, high = np.where(constant, low - 1.0, low), np.where(constant, low + 1.0, high)
-    fraction = np.arange(n_bins + 1) / n_bins
+    fraction = (np.arange(n_bins + 1) / n_bins) ** skew
     edges: Edges = low[:, None] + (high - low)[:, None] * fraction
     return edges
 
@@ -219,8 +221,10 @@ def edges_from_reference(features: npt.NDArray[Any], n_bins: int, binning: Binni
     Args:
         features: float [n_images, n_features] of public images.
         n_bins: Number of bins.
-        binning: ``"equal-width"`` between the 5 % and 95 % quantile (Godau et al., arXiv 2412.08763),
-            or ``"equal-mass"``, where each bin holds the same share of the reference.
+        binning: ``"equal-width"`` between the 5 % and 95 % quantile (Godau et al., arXiv 2412.08763);
+            ``"skewed"``, the same range with edges at the fractions (k/n_bins)^(4/3), since activations are
+            dense below and few bins should tell most there; or ``"equal-mass"``, where each bin holds the
+            same share of the reference.
 
     Returns:
         float64 [n_features, n_bins + 1].
@@ -235,9 +239,9 @@ def edges_from_reference(features: npt.NDArray[Any], n_bins: int, binning: Binni
             "[images, features], with at least one of each",
             remedy="check the reference images and the extractor",
         )
-    if binning == "equal-width":
+    if binning != "equal-mass":
         low, high = np.quantile(features, [0.05, 0.95], axis=0)
-        return equal_width_edges(low, high, n_bins)
+        return equal_width_edges(low, high, n_bins, SKEW if binning == "skewed" else 1.0)
     fraction = np.arange(n_bins + 1) / n_bins
     edges: Edges = np.quantile(features, fraction, axis=0).T.copy()
     constant = edges[:, 0] >= edges[:, -1]

@@ -74,7 +74,7 @@ def build_space(recipe: SpaceRecipe, extractor: Extractor, on_progress: Callable
     reference = np.concatenate(features)
     edges = edges_from_reference(reference, recipe.n_bins, recipe.binning)
     sketches = {
-        name: kind(name).parameters(reference) for name in recipe.sketches if name != FisherSketch.kind
+        name: kind(name).parameters(reference, edges) for name in recipe.sketches if name != FisherSketch.kind
     } | _fisher(recipe, extractor)
     return Space(recipe.name, extractor.identity, edges, recipe.binning, recipe.reference, sketches)
 

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from federation.distances.noise import Matrix, NoiseModel
 from federation.fingerprint import Fingerprint
 from federation.sketches import Sketch
 
-Comparable: TypeAlias = Sketch | Fingerprint
-Matrix: TypeAlias = npt.NDArray[np.float64]
+__all__ = ["CARD", "Comparable", "Distance", "Matrix"]
 
+Comparable: TypeAlias = Sketch | Fingerprint
 
 CARD = "card"
 """What distances need that compare task cards; they take fingerprints only."""
@@ -36,6 +34,7 @@ class Distance(ABC):
             images, larger first.
         direction: What rows and columns of the matrix mean.
         on_demand: Whether it is computed only when asked for by name, being too slow for every catalogue.
+        noise_model: What noise does to it in closed form; where there is one, what noise adds is subtracted.
     """
 
     name: str
@@ -49,6 +48,7 @@ class Distance(ABC):
     ties: Literal["address", "size"] = "address"
     direction: str = "source→target"
     on_demand: bool = False
+    noise_model: NoiseModel | None = None
 
     @abstractmethod
     def matrix(self, sources: Sequence[Comparable], targets: Sequence[Comparable]) -> Matrix:

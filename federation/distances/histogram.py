@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from federation.distances.base import Comparable, Distance, Matrix
+from federation.distances.noise import without_noise
 from federation.distances.sketch_stack import stack_pair
 from federation.distances.stack import Block, Histograms, Room
 from federation.distances.threads import for_each
@@ -35,7 +36,8 @@ class HistogramDistance(Distance):
         """Return float64 [n_sources, n_targets]: the distance of every source to every target."""
         if not (len(sources) and len(targets)):
             return np.zeros((len(sources), len(targets)))
-        return self.between(*stack_pair(sources, targets))
+        ours, theirs = stack_pair(sources, targets)
+        return without_noise(self.noise_model, self.between(ours, theirs), ours.sketches, theirs.sketches)
 
     def between(self, sources: Histograms, targets: Histograms) -> Matrix:
         """Return float64 [n_sources, n_targets] of histograms of one space.

@@ -1,6 +1,7 @@
 """Every distance by name."""
 
 from federation.distances.base import CARD, Distance
+from federation.distances.cdf import CDF_L2
 from federation.distances.divergence import BKLD_LARGE, BKLD_LARGE_SOURCE, BKLD_SMALL, JS, KLD_CLIPPED
 from federation.distances.fisher import FED, TASK2VEC, TASK2VEC_ASYMMETRIC, TASK2VEC_PUBLISHED
 from federation.distances.gaussian import FID
@@ -22,6 +23,7 @@ _ENTRIES: tuple[Distance, ...] = (
     KLD_CLIPPED,
     EMD,
     CRAMER,
+    CDF_L2,
     L2,
     L1,
     COSINE,

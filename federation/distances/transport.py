@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from federation.distances.base import Matrix
 from federation.distances.pairwise import PairwiseDistance
 from federation.distances.side import Side
-from federation.distances.squared import SquaredDistance, energy
+from federation.distances.squared import CumulativeNoise, SquaredDistance, energy
 from federation.distances.stack import cumulative
 
 
@@ -59,5 +59,6 @@ CRAMER = Cramer(
     zero_self=True,
     non_negative=True,
     ordered_bins=True,
-    noise="grows by a known amount per task; once that is subtracted the order of neighbours is unbiased",
+    noise="what it adds on average is subtracted, which leaves the order of neighbours unbiased",
+    noise_model=CumulativeNoise(),
 )

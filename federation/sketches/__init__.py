@@ -1,6 +1,7 @@
 """Additive integer sketches of a task, by kind."""
 
 from federation.sketches.base import Sensitivity, Sketch
+from federation.sketches.cdf import CdfSketch
 from federation.sketches.fisher import FisherSketch
 from federation.sketches.histogram import HistogramSketch
 from federation.sketches.kinds import KINDS, decode_sketch, encode_arrays, kind, zeros
@@ -9,6 +10,7 @@ from federation.sketches.moments import MomentSketch
 
 __all__ = [
     "KINDS",
+    "CdfSketch",
     "FisherSketch",
     "HistogramSketch",
     "MeanEmbeddingSketch",

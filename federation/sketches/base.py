@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.errors import FingerprintError, PolicyError, SpaceMismatchError
-from federation.space import Parameters, Space
+from federation.space import Edges, Parameters, Space
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 IntVector = npt.NDArray[np.int64]
@@ -52,13 +52,17 @@ class Sketch(ABC):
     """The noise in the arrays; empty for an exact sketch."""
 
     @classmethod
-    def parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+    def parameters(cls, reference: npt.NDArray[Any], edges: Edges) -> Parameters:
         """Return the parameters that a new space fixes for this kind, by a public rule.
 
         Args:
             reference: float [n_images, n_features], features of public images that belong to no site.
+            edges: float64 [n_features, n_bins + 1], the bin edges of the space.
+
+        Raises:
+            SpaceError: If the kind does not fit such features or bins.
         """
-        del reference
+        del reference, edges
         return {}
 
     @classmethod

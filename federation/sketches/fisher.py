@@ -21,7 +21,7 @@ from federation.sketches.base import (
     whole,
 )
 from federation.sketches.fisher_parameters import FisherParameters
-from federation.space import Parameters, Space
+from federation.space import Edges, Parameters, Space
 
 # Doubles this large are whole numbers far enough from 2^63 for their rounding.
 _LIMIT = float(2**63 - 2**11)
@@ -79,13 +79,13 @@ class FisherSketch(Sketch):
         return cls(np.zeros(parameters.layout.n_weights, dtype=np.int64), 0, parameters)
 
     @classmethod
-    def parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+    def parameters(cls, reference: npt.NDArray[Any], edges: Edges) -> Parameters:
         """Raise, because the layers cannot be told from features.
 
         Raises:
             SpaceError: Always; a space takes the parameters from the network.
         """
-        del reference
+        del reference, edges
         raise SpaceError("the layers of a Fisher sketch come from the network, not from features")
 
     @classmethod

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from federation.errors import FingerprintError, SpaceError
 from federation.sketches.base import EXACT, Noise, Sketch
+from federation.sketches.cdf import CdfSketch
 from federation.sketches.fisher import FisherSketch
 from federation.sketches.histogram import HistogramSketch
 from federation.sketches.mean_embedding import MeanEmbeddingSketch
@@ -16,7 +17,8 @@ from federation.space import Space
 Value = TypeVar("Value")
 
 KINDS: dict[str, type[Sketch]] = {
-    sketch.kind: sketch for sketch in (FisherSketch, HistogramSketch, MeanEmbeddingSketch, MomentSketch)
+    sketch.kind: sketch
+    for sketch in (CdfSketch, FisherSketch, HistogramSketch, MeanEmbeddingSketch, MomentSketch)
 }
 
 

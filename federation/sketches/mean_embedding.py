@@ -24,7 +24,7 @@ from federation.sketches.base import (
     whole,
 )
 from federation.sketches.random_features import AMPLITUDE, RandomFeatures
-from federation.space import Parameters, Space
+from federation.space import Edges, Parameters, Space
 
 DEFAULT_KERNEL: Kernel = "cauchy"
 DEFAULT_N_RANDOM = 4096
@@ -70,12 +70,14 @@ class MeanEmbeddingSketch(Sketch):
     __hash__ = None  # type: ignore[assignment]
 
     @classmethod
-    def parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+    def parameters(cls, reference: npt.NDArray[Any], edges: Edges) -> Parameters:
         """Return the default kernel with the median squared distance of public features as bandwidth.
 
         Args:
             reference: float [n_images, n_features] of public images.
+            edges: Not needed.
         """
+        del edges
         return {
             "kernel": DEFAULT_KERNEL,
             "bandwidth": median_squared_distance(reference),

@@ -25,7 +25,7 @@ from federation.sketches.base import (
     require_integers,
     whole,
 )
-from federation.space import Parameters, Space
+from federation.space import Edges, Parameters, Space
 
 DEFAULT_STEP = 2.0**-16
 MAX_FEATURES = 2048
@@ -95,15 +95,17 @@ class MomentSketch(Sketch):
     __hash__ = None  # type: ignore[assignment]
 
     @classmethod
-    def parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+    def parameters(cls, reference: npt.NDArray[Any], edges: Edges) -> Parameters:
         """Return the step that the features of public images call for.
 
         Args:
             reference: float [n_images, n_features] of public images.
+            edges: Not needed.
 
         Raises:
             SpaceError: If all features are zero.
         """
+        del edges
         size = float(np.sqrt(np.mean(np.square(reference, dtype=np.float64))))
         if not 0 < size < np.inf:
             raise SpaceError(f"public features of size {size} fix no step", remedy="use another extractor")

@@ -13,6 +13,7 @@ from federation.sketches.random_features import AMPLITUDE, RandomFeatures
 from tests.support.sensitivity import assert_within
 
 DRAW = RandomFeatures(N_FEATURES, "cauchy", 4.0, 32)
+EDGES = np.array([[0.0, 1.0]])
 ZERO = MeanEmbeddingSketch.zero(DRAW)
 PARAMETERS = {"kernel": "gaussian", "bandwidth": 3.5, "n_random": 16, "seed": 0}
 values = st.floats(-1e6, 1e6, width=32) | st.sampled_from([0.0, -0.0, 1.0, 1e-45])
@@ -77,9 +78,9 @@ def test_a_sketch_of_another_length_does_not_fit_the_space():
 
 
 def test_the_bandwidth_follows_the_public_reference():
-    found = MeanEmbeddingSketch.parameters(np.array([[0.0], [1.0], [3.0]]))
+    found = MeanEmbeddingSketch.parameters(np.array([[0.0], [1.0], [3.0]]), EDGES)
     assert found == {"kernel": "cauchy", "bandwidth": 4.0, "n_random": 4096, "seed": 0}
-    assert MeanEmbeddingSketch.parameters(np.eye(2))["bandwidth"] == 2.0
+    assert MeanEmbeddingSketch.parameters(np.eye(2), EDGES)["bandwidth"] == 2.0
 
 
 @pytest.mark.parametrize(

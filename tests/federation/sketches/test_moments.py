@@ -12,6 +12,7 @@ from federation.sketches import MomentSketch
 from federation.sketches.moments import DEFAULT_STEP
 from tests.support.sensitivity import assert_reached, assert_within
 
+EDGES = np.array([[0.0, 1.0]])
 ZERO = MomentSketch.zero(N_FEATURES)
 CLIPPED = MomentSketch.zero(N_FEATURES, clip=2.0)
 values = st.floats(-1024, 1024, width=32) | st.sampled_from([0.0, -0.0, 1.0, 1e-45, 1024.0, -1024.0])
@@ -146,7 +147,7 @@ def test_impossible_steps_are_refused(step):
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 3e7])
 def test_the_step_follows_the_public_reference_so_that_any_scale_keeps_its_precision(scale):
     x = make_features(0, 300).astype(np.float64) * scale
-    parameters = MomentSketch.parameters(make_features(1, 300) * scale)
+    parameters = MomentSketch.parameters(make_features(1, 300) * scale, EDGES)
     sketch = MomentSketch.for_space(space(**parameters)).update(x)
     np.testing.assert_allclose(sketch.mean(), x.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(np.diag(sketch.covariance()), x.var(axis=0), rtol=1e-5)
@@ -155,7 +156,7 @@ def test_the_step_follows_the_public_reference_so_that_any_scale_keeps_its_preci
 
 def test_a_reference_of_zeros_fixes_no_step():
     with pytest.raises(SpaceError, match=r"size 0\.0 fix no step"):
-        MomentSketch.parameters(np.zeros((5, 3)))
+        MomentSketch.parameters(np.zeros((5, 3)), EDGES)
 
 
 @pytest.mark.parametrize("parameters", [{"clip": "2"}, {"step": "2"}, {"clup": 2}])
