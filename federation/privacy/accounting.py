@@ -1,7 +1,8 @@
 """What releases with Gaussian noise cost in ρ (zero-concentrated privacy), and what ρ means as (ε, δ).
 
 ρ is an exact fraction wherever it is added, compared or kept; ε and δ are for people and are always rounded
-against the releaser. Proofs: docs/privacy-proofs.md.
+against the releaser. The costs of releases add up (docs/privacy-proofs.md#a-fixed-budget), those of disjoint
+admission cohorts do not (docs/privacy-proofs.md#admission-cohorts).
 
 References:
     Canonne, Kamath, Steinke 2020, "The Discrete Gaussian for Differential Privacy" (CKS).
@@ -24,7 +25,9 @@ _HALVINGS = 2100  # more than it takes from the largest to the smallest double
 
 
 def rho_of(l2_squared: int, variance: int) -> Fraction:
-    """Return ρ = Δ₂²/2σ² of a release with discrete Gaussian noise (CKS, theorem 4).
+    """Return ρ = Δ₂²/2σ² of a release with discrete Gaussian noise.
+
+    Proof: docs/privacy-proofs.md#what-a-release-costs.
 
     Args:
         l2_squared: Δ₂², the squared L2 sensitivity of the integers released.
@@ -32,6 +35,9 @@ def rho_of(l2_squared: int, variance: int) -> Fraction:
 
     Raises:
         BudgetError: If the sensitivity is negative, the variance not positive, or either no integer.
+
+    References:
+        CKS, theorem 4, for every coordinate.
     """
     _check_integer("squared sensitivity", l2_squared, least=0)
     _check_integer("noise variance", variance, least=1)
@@ -60,6 +66,7 @@ def eps_of(rho: Fraction, delta: float) -> float:
 
     ε = inf over a > 1 of aρ + log(1 − 1/a) − (log δ + log a)/(a − 1), the formula of ``delta_of`` solved for
     ε; the best a solves ρ(a − 1)² + log a = log 1/δ. Every a gives a valid ε, so an inexact one only costs.
+    Proof: docs/privacy-proofs.md#what-a-budget-means.
 
     Args:
         rho: The sum of what was released.
@@ -69,7 +76,7 @@ def eps_of(rho: Fraction, delta: float) -> float:
         BudgetError: If ρ is negative or not finite, or δ not between 0 and 1.
 
     References:
-        CKS, corollary 13.
+        CKS, proposition 12 of version 4.
     """
     r, log_delta = _counted(rho), math.log(_checked_delta(delta))
     if r == 0:
@@ -82,7 +89,7 @@ def delta_of(rho: Fraction, eps: float) -> float:
     """Return the smallest δ for which ρ-zCDP is known to imply (ε, δ) differential privacy, rounded up.
 
     δ = inf over a > 1 of exp((a − 1)(aρ − ε))/(a − 1) · (1 − 1/a)^a. Its logarithm is convex in a, with the
-    derivative (2a − 1)ρ − ε + log(1 − 1/a).
+    derivative (2a − 1)ρ − ε + log(1 − 1/a). Proof: docs/privacy-proofs.md#what-a-budget-means.
 
     Args:
         rho: The sum of what was released.
@@ -92,7 +99,7 @@ def delta_of(rho: Fraction, eps: float) -> float:
         BudgetError: If ρ is negative or not finite, or ε out of range.
 
     References:
-        CKS, corollary 13.
+        CKS, proposition 12 of version 4.
     """
     r, eps = _counted(rho), _checked_eps(eps)
     if r == 0:

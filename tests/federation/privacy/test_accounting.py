@@ -26,6 +26,10 @@ def test_noise_for_a_common_eps_is_the_published_one(eps, ratio):
     assert math.sqrt(1 / (2 * rho_for(eps, DELTA))) == pytest.approx(ratio, abs=0.005)
 
 
+def test_eps_is_that_of_another_library_for_its_own_example():
+    assert eps_of(Fraction(1, 32), 1e-3) == pytest.approx(0.6880024554878086, rel=1e-12)  # OpenDP
+
+
 def test_the_privacy_loss_distribution_allows_the_published_smaller_noise():
     assert eps_by_pld(1 / (2 * Fraction("4.2247") ** 2), DELTA) == pytest.approx(1, abs=1e-4)
 
@@ -49,7 +53,7 @@ def test_eps_is_the_infimum_of_the_published_formula_and_not_below_it(rho, delta
 
 
 def true_eps(rho, delta):
-    """Corollary 13 of Canonne, Kamath, Steinke 2020 with fifty digits, minimised over a by golden section."""
+    """Proposition 12 of Canonne, Kamath, Steinke 2020 with fifty digits, minimised by golden section."""
     with mpmath.workdps(50):
         r, d = mpmath.mpf(rho.numerator) / rho.denominator, mpmath.mpf(delta)
 
