@@ -1,40 +1,45 @@
 """Discrete Gaussian noise, drawn exactly with randomness of the operating system.
 
-A draw inverts the cumulative distribution at a uniform number of which only as many binary digits are drawn
-as the answer needs. Sixty-four nearly always decide, by a table of integers; otherwise digits and table are
-refined. No floating-point number takes part. Proof: docs/privacy-proofs.md#the-sampler-is-exact.
+Up to σ = 4,096 the magnitude comes from a table (docs/privacy-proofs.md#the-sampler-is-exact). Beyond, a
+coarser table gives a block of neighbouring integers, uniform bits a place in it, and a few places are refused
+so that the rest has the right distribution (docs/privacy-proofs.md#large-variances). No floating-point number
+takes part.
 """
 
 import math
 import os
-from bisect import bisect_right
-from collections.abc import Callable
-from functools import lru_cache
+from fractions import Fraction
 from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
 
 from federation.errors import BudgetError
-from federation.privacy.gaussian_distribution import MagnitudeDistribution, magnitude_distribution
+from federation.privacy.inversion import (
+    WORD_BITS,
+    Integers,
+    Randomness,
+    is_kept,
+    random_bytes,
+    random_magnitudes,
+    random_words,
+)
 
-Randomness = Callable[[int], bytes]  # independent uniform bytes, as many as asked for
-Words = npt.NDArray[np.uint64]
-
-LARGEST_VARIANCE = 2**32
-_WORD_BITS = 64
+LARGEST_VARIANCE = 2**60
+LARGEST_IN_A_TABLE = 2**24
+_COARSE_BITS = 20
 
 
 def discrete_gaussian(
     shape: int | tuple[int, ...], variance: int, randomness: Randomness = os.urandom
-) -> npt.NDArray[np.int64]:
+) -> Integers:
     """Draw independent integers k with probability proportional to exp(−k²/2σ²), exactly.
 
     Safe in threads and after a fork: there is no state but a cached table that is never written to.
 
     Args:
         shape: Of the result.
-        variance: σ², an integer from 1 to 2^32; the true variance is smaller by less than one millionth.
+        variance: σ², an integer from 1 to 2^60; the true variance is smaller by less than one millionth.
         randomness: Returns that many independent uniform bytes; anything but the default is for tests.
 
     Returns:
@@ -48,10 +53,8 @@ def discrete_gaussian(
     """
     variance = _checked_variance(variance)
     n = math.prod(shape) if isinstance(shape, tuple) else shape
-    words = np.frombuffer(_bytes(8 * n, randomness), dtype="<u8").astype(np.uint64, copy=False)
-    magnitudes = _magnitudes(words, variance, randomness)
-    signs = np.unpackbits(np.frombuffer(_bytes((n + 7) // 8, randomness), dtype=np.uint8), count=n)
-    return np.negative(magnitudes, out=magnitudes, where=signs.astype(bool)).reshape(shape)
+    draw = _from_table if variance <= LARGEST_IN_A_TABLE else _from_blocks
+    return draw(n, variance, randomness).reshape(shape)
 
 
 def _checked_variance(variance: int) -> int:
@@ -70,58 +73,60 @@ def _checked_variance(variance: int) -> int:
     return int(variance)  # a NumPy integer would wrap in the table's arithmetic
 
 
-def _bytes(n: int, randomness: Randomness) -> bytes:
-    """Return exactly n random bytes; a source that runs short must never become a noise of zeros."""
-    block = randomness(n)
-    if len(block) != n:
-        raise BudgetError(
-            f"the source of randomness gave {len(block)} of {n} bytes",
-            remedy="nothing was released; use the operating system's randomness",
-        )
-    return block
-
-
-def _magnitudes(words: Words, variance: int, randomness: Randomness) -> npt.NDArray[np.int64]:
-    """Return |k| for uniform numbers of which the first 64 binary digits are known.
-
-    A boundary of the distribution whose upper bound a word has reached is certainly not above; if the lower
-    bound of the next one is beyond the word, that one certainly is. Where that is not so, more digits decide.
-    """
-    lower, last = _table(variance)
-    magnitudes = np.searchsorted(last, words).astype(np.int64, copy=False)
-    for index in np.flatnonzero(lower[magnitudes] <= words):
-        magnitudes[index] = _refined(int(words[index]), variance, randomness)
+def _from_table(n: int, variance: int, randomness: Randomness) -> Integers:
+    magnitudes = random_magnitudes(n, Fraction(1, 2 * variance), 2, randomness)
+    np.negative(magnitudes, out=magnitudes, where=_signs(n, randomness))
     return magnitudes
 
 
-@lru_cache(maxsize=8)
-def _table(variance: int) -> tuple[Words, Words]:
-    """Return the boundaries between magnitudes for words.
+def _signs(n: int, randomness: Randomness) -> npt.NDArray[np.bool_]:
+    block = np.frombuffer(random_bytes((n + 7) // 8, randomness), dtype=np.uint8)
+    return np.unpackbits(block, count=n).astype(bool)
 
-    Returns:
-        Their lower bounds, closed by a zero so that a word beyond all of them is undecided; and the last
-        word that is not certainly beyond each, ascending. 0.1 s and 0.6 MB at σ = 4,096, 10 MB at 65,536.
+
+def _from_blocks(n: int, variance: int, randomness: Randomness) -> Integers:
+    """Return n draws, proposing as many as are still missing until none is."""
+    draws = np.empty(n, dtype=np.int64)
+    filled = 0
+    while filled < n:
+        found = _kept_proposals(n - filled, variance, randomness)
+        draws[filled : filled + len(found)] = found
+        filled += len(found)
+    return draws
+
+
+def _kept_proposals(n: int, variance: int, randomness: Randomness) -> Integers:
+    """Return at most n draws of B·h + l with either sign; minus zero is refused, so that zero counts once.
+
+    h ≥ 0 has probability ∝ exp(−(B·h)²/2σ²) and l is uniform below B.
     """
-    bounds = magnitude_distribution(variance, _WORD_BITS)
-    lower = np.array([*bounds.lower, 0], dtype=np.uint64)
-    last = np.array([bound - 1 for bound in bounds.upper], dtype=np.uint64)
-    lower.flags.writeable = last.flags.writeable = False
-    return lower, last
+    bits = _block_bits(variance)
+    starts = random_magnitudes(n, Fraction(4**bits, 2 * variance), 1, randomness) << bits
+    offsets = (random_words(n, randomness) >> np.uint64(WORD_BITS - bits)).astype(np.int64)
+    draws, negative = starts + offsets, _signs(n, randomness)
+    kept = _kept(starts, offsets, variance, randomness) & ((draws > 0) | ~negative)
+    np.negative(draws, out=draws, where=negative)
+    return draws[kept]
 
 
-def _refined(digits: int, variance: int, randomness: Randomness) -> int:
-    """Return |k| of a uniform number from its first 64 digits and as many more as it takes."""
-    bits = _WORD_BITS
-    magnitude = None
-    while magnitude is None:
-        digits = digits << bits | int.from_bytes(_bytes(bits // 8, randomness), "big")
-        bits *= 2
-        magnitude = _decided(digits, magnitude_distribution(variance, bits))
-    return magnitude
+def _block_bits(variance: int) -> int:
+    """Return log₂ B of blocks so small that σ/B is about 2^11: few are refused, and the table is short."""
+    return (variance.bit_length() - 22) // 2
 
 
-def _decided(digits: int, bounds: MagnitudeDistribution) -> int | None:
-    """Return the magnitude of every number that starts with these digits, None if they do not share one."""
-    magnitude = bisect_right(bounds.lower, digits)
-    certain = magnitude < len(bounds.lower) and (magnitude == 0 or bounds.upper[magnitude - 1] <= digits)
-    return magnitude if certain else None
+def _kept(
+    starts: Integers, offsets: Integers, variance: int, randomness: Randomness
+) -> npt.NDArray[np.bool_]:
+    """Keep each place in a block with probability exp(−x), x = ((start + offset)² − start²)/2σ².
+
+    A number is kept if a uniform one is at least 1 − exp(−x). As that is at most x, a bound of x in units of
+    2^-20 decides nearly all; the others are decided by exact fractions.
+    """
+    words = random_words(len(starts), randomness)
+    numerators = offsets * (2 * starts + offsets)  # x times 2σ²
+    enough = numerators // (2 * variance >> _COARSE_BITS) + 1
+    kept = (words >> np.uint64(WORD_BITS - _COARSE_BITS)).astype(np.int64) >= enough
+    for index in np.flatnonzero(~kept):
+        x = Fraction(int(numerators[index]), 2 * variance)
+        kept[index] = is_kept(int(words[index]), x, randomness)
+    return kept

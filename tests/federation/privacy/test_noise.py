@@ -12,9 +12,9 @@ from randomness import script, stream
 from scipy.stats import chi2, chi2_contingency
 
 from federation.errors import BudgetError, PolicyError
-from federation.privacy import noise
+from federation.privacy import inversion, noise
 from federation.privacy.gaussian_distribution import magnitude_distribution
-from federation.privacy.noise import LARGEST_VARIANCE, discrete_gaussian
+from federation.privacy.noise import LARGEST_IN_A_TABLE, LARGEST_VARIANCE, discrete_gaussian
 
 N = 200_000
 VARIANCES = [1, 2, 5, 30, 1000, 10_000]
@@ -52,6 +52,57 @@ def test_frequencies_fit_the_distribution_over_the_whole_support(variance):
     assert chi2.sf(statistic, len(expected) - 1) > _ALMOST_NEVER
 
 
+@pytest.mark.parametrize("block_bits", [1, 3, 5])
+def test_frequencies_from_blocks_fit_the_distribution_even_where_most_proposals_are_refused(
+    block_bits, monkeypatch
+):
+    variance = 100
+    monkeypatch.setattr(noise, "LARGEST_IN_A_TABLE", 1)
+    monkeypatch.setattr(noise, "_COARSE_BITS", 4)
+    monkeypatch.setattr(noise, "_block_bits", lambda _: block_bits)
+    draws = discrete_gaussian(50_000, variance, stream(block_bits))
+    k, p = probabilities(variance)
+    expected, observed = grouped(k, len(draws) * p, np.bincount(draws - k[0], minlength=len(k)))
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    assert chi2.sf(statistic, len(expected) - 1) > _ALMOST_NEVER
+
+
+@pytest.mark.parametrize("variance", [LARGEST_IN_A_TABLE + 1, 2**27 + 11])
+def test_frequencies_beyond_the_table_fit_the_distribution(variance):
+    draws = discrete_gaussian(N, variance, stream(variance))
+    k, p = probabilities(variance)
+    expected, observed = grouped(k, N * p, np.bincount(draws - k[0], minlength=len(k)))
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    assert chi2.sf(statistic, len(expected) - 1) > _ALMOST_NEVER
+
+
+@pytest.mark.parametrize("start", [0, 2**20, 2**33])
+@pytest.mark.parametrize("variance", [2**45 + 1, LARGEST_VARIANCE])
+def test_a_place_in_a_block_is_kept_with_exactly_the_probability_that_is_missing(variance, start):
+    offset = 2 ** noise._block_bits(variance) - 1
+    with mpmath.workprec(400):
+        x = mpmath.mpf((start + offset) ** 2 - start**2) / (2 * variance)
+        digits = int(mpmath.floor((1 - mpmath.exp(-x)) * mpmath.mpf(2) ** 128))
+    word, more = digits >> 64, digits % 2**64
+    for value, further, expected in [
+        (word - 4, [], False),
+        (word + 4, [], True),
+        (word, [more - 9], False),
+        (word, [more + 9], True),
+    ]:
+        randomness = script(words(value), *(later.to_bytes(8, "big") for later in further))
+        kept = noise._kept(np.array([start]), np.array([offset]), variance, randomness)
+        assert kept.tolist() == [expected]
+        assert not randomness.left
+
+
+def test_the_first_place_of_a_block_is_always_kept_and_minus_zero_never():
+    nothing, plus, minus = words(0), b"\0", b"\x80"
+    randomness = script(nothing, nothing, minus, nothing, nothing, nothing, plus, nothing)
+    assert discrete_gaussian(1, LARGEST_IN_A_TABLE * 4, randomness).tolist() == [0]
+    assert not randomness.left
+
+
 def test_frequencies_of_a_slightly_wrong_variance_are_told_apart():
     draws = discrete_gaussian(N, 1000, stream(0))
     k, p = probabilities(1060)
@@ -59,7 +110,7 @@ def test_frequencies_of_a_slightly_wrong_variance_are_told_apart():
     assert chi2.sf(((observed - expected) ** 2 / expected).sum(), len(expected) - 1) < _ALMOST_NEVER
 
 
-@pytest.mark.parametrize("variance", [*VARIANCES, 4096**2, LARGEST_VARIANCE - 1])
+@pytest.mark.parametrize("variance", [*VARIANCES, 4096**2, 2**32 - 5, LARGEST_VARIANCE])
 def test_moments_are_those_of_the_distribution(variance):
     draws = discrete_gaussian(N, variance, stream(variance + 1)).astype(np.float64)
     sigma = math.sqrt(variance)
@@ -142,9 +193,10 @@ def bernoulli_exp(gamma, source):
     return k % 2 == 1
 
 
+@pytest.mark.parametrize("variance", [50, 2**50])
 @pytest.mark.parametrize("shape", [0, 1, 9, (), (3,), (2, 3, 5), (0, 4)])
-def test_draws_are_signed_integers_of_the_shape_asked_for(shape):
-    draws = discrete_gaussian(shape, 50)
+def test_draws_are_signed_integers_of_the_shape_asked_for(shape, variance):
+    draws = discrete_gaussian(shape, variance)
     assert draws.dtype == np.int64
     assert draws.shape == ((shape,) if isinstance(shape, int) else shape)
 
@@ -154,14 +206,14 @@ def test_the_operating_system_is_asked_by_default_and_never_twice_the_same():
 
 
 def test_the_same_randomness_gives_the_same_noise_whatever_the_threads():
-    noise._table.cache_clear()
+    inversion._table.cache_clear()
     with ThreadPoolExecutor(8) as threads:
         draws = list(threads.map(lambda _: discrete_gaussian(1000, 12_345, stream(1)), range(16)))
     assert all((draw == draws[0]).all() for draw in draws)
 
 
 def test_the_kept_table_cannot_be_written_to():
-    for array in noise._table(77):
+    for array in inversion._table(Fraction(1, 154), 2):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
 
@@ -171,7 +223,7 @@ def words(*values):
 
 
 def test_words_between_boundaries_give_the_magnitude_and_one_more_bit_the_sign():
-    bounds = magnitude_distribution(9, 64)
+    bounds = magnitude_distribution(Fraction(1, 2 * 9), 64)
     values = [0, bounds.lower[0] - 1, bounds.upper[0], bounds.upper[3], bounds.upper[3]]
     draws = discrete_gaussian(5, 9, script(words(*values), bytes([0b11001000])))
     assert draws.tolist() == [0, 0, 1, 4, -4]
@@ -195,7 +247,7 @@ def test_a_tie_is_decided_by_further_digits_as_the_true_boundary_says(variance, 
 
 
 def test_a_word_beyond_the_table_is_decided_by_further_digits():
-    table_ends = len(magnitude_distribution(1, 64).lower)
+    table_ends = len(magnitude_distribution(Fraction(1, 2 * 1), 64).lower)
     beyond = b"\xff" * 8
     near = discrete_gaussian(1, 1, script(beyond, b"\0" * 8, b"\0"))[0]
     far = discrete_gaussian(1, 1, script(beyond, b"\xff" * 7 + b"\0", b"\0"))[0]
@@ -220,7 +272,7 @@ def test_a_variance_that_is_no_integer_in_range_is_refused(variance):
 
 def test_too_much_noise_is_refused_with_a_way_out():
     with pytest.raises(BudgetError, match="coarser unit"):
-        discrete_gaussian(3, 2**40)
+        discrete_gaussian(3, 2**70)
 
 
 @pytest.mark.parametrize("given", [0, 7, 9])
@@ -230,7 +282,7 @@ def test_randomness_that_runs_short_never_becomes_noise(given):
 
 
 def test_randomness_that_runs_short_in_a_tie_is_refused_too():
-    bounds = magnitude_distribution(9, 64)
+    bounds = magnitude_distribution(Fraction(1, 2 * 9), 64)
     blocks = iter([words(bounds.lower[2]), b"1234567"])
     with pytest.raises(BudgetError, match="gave 7 of 8 bytes"):
         discrete_gaussian(1, 9, lambda n: next(blocks))
