@@ -74,6 +74,12 @@ class PolicyError(FedprintError):
     code = "policy"
 
 
+class BudgetError(PolicyError):
+    """A privacy budget, or what would be spent of it, is impossible, spent or too small."""
+
+    code = "budget"
+
+
 class TrustModeError(PolicyError):
     """The trust mode of a task is one that fedprint cannot work in yet."""
 
