@@ -1,14 +1,13 @@
 """The mechanism of private release: discrete Gaussian noise on every array of every sketch."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-import numpy.typing as npt
-
 from federation.errors import BudgetError
 from federation.privacy.accounting import rho_of, variance_for
+from federation.privacy.inversion import Randomness
 from federation.privacy.noise import discrete_gaussian
 from federation.sketches import Sketch, decode_sketch, encode_arrays
 
@@ -32,7 +31,7 @@ def add_noise(
     sketches: Mapping[str, Sketch],
     rho: Fraction,
     weight: int = 1,
-    randomness: Callable[[int], bytes] | None = None,
+    randomness: Randomness = os.urandom,
 ) -> Noised:
     """Return sketches that are ρ-zCDP for the patients behind them, unit one patient, add or remove.
 
@@ -43,7 +42,7 @@ def add_noise(
         sketches: Kind → exact sketch, bound to its space.
         rho: What may be spent.
         weight: How often the images of one patient are counted together at most.
-        randomness: Source of random bytes, by default the operating system's.
+        randomness: Source of random bytes, anything but the default is for tests.
 
     Raises:
         BudgetError: If there is nothing to spend.
@@ -60,13 +59,7 @@ def add_noise(
     noise = {name: variance for name, (variance, _) in variances.items()}
     spent = sum((rho_of(l2_squared, variance) for variance, l2_squared in variances.values()), Fraction(0))
     noisy = {
-        name: array + _drawn(array.shape, noise[name], randomness)
+        name: array + discrete_gaussian(array.shape, noise[name], randomness)
         for name, array in encode_arrays(sketches).items()
     }
     return Noised({kind: decode_sketch(kind, noisy, noise) for kind in sketches}, noise, spent)
-
-
-def _drawn(
-    shape: tuple[int, ...], variance: int, randomness: Callable[[int], bytes] | None
-) -> npt.NDArray[np.int64]:
-    return discrete_gaussian(shape, variance) if randomness is None else discrete_gaussian(shape, variance, randomness)
