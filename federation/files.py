@@ -1,9 +1,11 @@
 """Reading and writing whole files: complete and durable, or not at all."""
 
 import errno
+import fcntl
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from federation.errors import StoreError
@@ -49,6 +51,44 @@ def check_place(path: Path) -> None:
         )
 
 
+def remove_durably(path: Path) -> None:
+    """Remove a file, if it is there, so that it does not come back after a power failure.
+
+    Raises:
+        StoreError: If it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        if path.parent.exists():
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be removed: {error.strerror}", remedy="correct the folder's permissions"
+        ) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other threads and processes that lock the same file waiting; the lock ends with the process.
+
+    Raises:
+        StoreError: If the file cannot be opened.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be opened: {error.strerror}",
+            remedy="free disk space or correct the folder's permissions",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def read_file(path: Path, what: str) -> bytes:
     """Return the bytes of a file.
 
@@ -79,6 +119,7 @@ def _write(path: Path, data: bytes, put: Callable[[Path], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         put(Path(temporary))
+        _sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
             f"{path} ({len(data):,} bytes) cannot be written: {error.strerror or error}",
@@ -87,6 +128,15 @@ def _write(path: Path, data: bytes, put: Callable[[Path], object]) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make names in a folder durable: a file's content alone does not outlive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _link(temporary: Path, path: Path) -> None:
