@@ -1,0 +1,85 @@
+"""How much of a budget is spent: sequential composition, but parallel over disjoint cohorts.
+
+A patient of one cohort is in none of the task's other cohorts, so of the cohorts only the dearest counts
+(parallel composition of zCDP, Bun and Steinke 2016). Cohorts of different tasks may share patients and add up.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from site_agent.ledger.budget import Budget, Charge, Scope
+
+
+@dataclass(frozen=True)
+class Outlay:
+    """What was spent at one moment.
+
+    Args:
+        at: Unix time in seconds.
+        population: Whose budget it counts against, if any population's.
+        task: Whose budget it counts against, if any task's.
+        cohort: The cohort of the task; None: all of its patients.
+        rho: The amount.
+    """
+
+    at: float
+    population: str | None
+    task: str | None
+    cohort: str | None
+    rho: Fraction
+
+    @classmethod
+    def of(cls, charge: Charge, at: float) -> "Outlay":
+        """Return what a charge spends at a moment."""
+        return cls(at, charge.population, charge.task, charge.cohort, charge.rho)
+
+    def counts(self, budget: Budget, now: float) -> bool:
+        """Return whether it still counts against a budget."""
+        name = self.task if budget.scope is Scope.TASK else self.population
+        return name == budget.name and (budget.period is None or self.at + budget.period > now)
+
+
+def spent(outlays: Iterable[Outlay], budget: Budget, now: float) -> Fraction:
+    """Return the ρ that any one patient may have lost within the budget's window.
+
+    Args:
+        outlays: Everything that was spent.
+        budget: The budget.
+        now: End of the rolling window, Unix time in seconds.
+    """
+    # Most releases cost the same, and counting them is much cheaper than adding fractions.
+    whole: Counter[Fraction] = Counter()
+    cohorts: defaultdict[str | None, defaultdict[str, Counter[Fraction]]]
+    cohorts = defaultdict(lambda: defaultdict(Counter))
+    for outlay in outlays:
+        if outlay.counts(budget, now):
+            amounts = whole if outlay.cohort is None else cohorts[outlay.task][outlay.cohort]
+            amounts[outlay.rho] += 1
+    dearest = (max(map(_total, of_task.values())) for of_task in cohorts.values())
+    return _total(whole) + sum(dearest, Fraction(0))
+
+
+def fits(outlays: Sequence[Outlay], budget: Budget, charge: Charge, at: float) -> bool:
+    """Return whether the budget is kept if a charge is added at a moment."""
+    return spent((*outlays, Outlay.of(charge, at)), budget, at) <= budget.limit
+
+
+def free_at(outlays: Sequence[Outlay], budget: Budget, charge: Charge, now: float) -> float | None:
+    """Return when enough will have left the window for a charge; None if that never happens.
+
+    Args:
+        outlays: Everything that was spent.
+        budget: The budget.
+        charge: What would be spent.
+        now: Unix time in seconds.
+    """
+    if budget.period is None or charge.rho > budget.limit:
+        return None
+    times = sorted({outlay.at + budget.period for outlay in outlays if outlay.counts(budget, now)})
+    return next((at for at in times if fits(outlays, budget, charge, at)), None)
+
+
+def _total(amounts: Counter[Fraction]) -> Fraction:
+    return sum((rho * count for rho, count in amounts.items()), Fraction(0))
