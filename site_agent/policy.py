@@ -281,5 +281,6 @@ def _key(task: TaskTable, prefix: str) -> str:
 def _at_most(key: str, budget: Budget, value: Fraction, limit: Fraction, owner: str) -> None:
     if value > limit:
         raise ValueError(
-            f"{key} means {budget.describe(value)}, expected at most the budget of {owner}, {budget.describe(limit)}"
+            f"{key} means {budget.describe(value)}, "
+            f"expected at most the budget of {owner}, {budget.describe(limit)}"
         )

@@ -15,8 +15,8 @@ from site_agent.ledger.spending import Outlay
 from site_agent.ledger.storage import LedgerFiles
 
 RESTORE = (
-    "restore ledger.jsonl and ledger.head together from backup; if there is none, `fedprint site ledger restart` "
-    "starts a new ledger that counts every budget as spent"
+    "restore ledger.jsonl and ledger.head together from backup; if there is none, "
+    "`fedprint site ledger restart` starts a new ledger that counts every budget as spent"
 )
 
 
@@ -65,12 +65,9 @@ def read_chain(files: LedgerFiles, public_key: str, known: Chain | None = None) 
     if not data.startswith(known.data):
         raise LedgerError(f"{files.ledger} no longer holds what it held before", remedy=RESTORE)
     head = Head.parse(head_data, public_key) if head_data else Head(0, NOTHING_BEFORE)
-    if not data and (head_data or private_releases(files)):
-        raise LedgerError(
-            f"{files.ledger} is missing or empty, but this site has released before", remedy=RESTORE
-        )
     lines, torn = split(data[len(known.data) :], head.seq - len(known.entries))
     chain = _extend(known, lines, files)
+    _check_beginning(chain, head, files)
     _check_head(chain, head, public_key, files)
     return Chain(chain.entries, chain.data, torn, head.seq, chain.outlays)
 
@@ -116,6 +113,15 @@ def _parsed(line: bytes, seq: int, files: LedgerFiles) -> Entry:
         return Entry.parse(line)
     except ValueError as error:
         raise _damage(files, seq, "is no entry of this version") from error
+
+
+def _check_beginning(chain: Chain, head: Head, files: LedgerFiles) -> None:
+    """Only a site that never released with noise may have no ledger, or one that no head vouches for."""
+    if head.seq and chain.entries:
+        return
+    missing = files.head if chain.entries else files.ledger
+    if head.seq or private_releases(files):
+        raise LedgerError(f"{missing} is missing or empty, but this site has released before", remedy=RESTORE)
 
 
 def _check_head(chain: Chain, head: Head, public_key: str, files: LedgerFiles) -> None:

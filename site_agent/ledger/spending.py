@@ -1,7 +1,8 @@
 """How much of a budget is spent: sequential composition, but parallel over disjoint cohorts.
 
 A patient of one cohort is in none of the task's other cohorts, so of the cohorts only the dearest counts
-(parallel composition of zCDP, Bun and Steinke 2016). Cohorts of different tasks may share patients and add up.
+(parallel composition). Cohorts of different tasks may share patients and add up (sequential composition of
+zCDP, Bun and Steinke 2016, lemma 1.7).
 """
 
 from collections import Counter, defaultdict

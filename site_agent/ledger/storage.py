@@ -156,5 +156,5 @@ def _write_all(descriptor: int, data: bytes) -> None:
 def _unwritable(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"{path} cannot be written: {error.strerror}",
-        remedy="free disk space or correct the folder's permissions; nothing was charged and nothing leaves",
+        remedy="free space or correct permissions; nothing leaves, and asking again never charges twice",
     )
