@@ -67,6 +67,8 @@ def read_chain(files: LedgerFiles, public_key: str, known: Chain | None = None) 
     head = Head.parse(head_data, public_key) if head_data else Head(0, NOTHING_BEFORE)
     lines, torn = split(data[len(known.data) :], head.seq - len(known.entries))
     chain = _extend(known, lines, files)
+    if torn and len(chain.entries) < head.seq:
+        raise _damage(files, len(chain.entries) + 1, "is incomplete")
     _check_beginning(chain, head, files)
     _check_head(chain, head, public_key, files)
     return Chain(chain.entries, chain.data, torn, head.seq, chain.outlays)
@@ -80,9 +82,7 @@ def split(data: bytes, n_vouched: int) -> tuple[list[bytes], bytes]:
         n_vouched: So many lines were complete once; what became of them is damage, not a crash.
     """
     *lines, torn = data.split(b"\n")
-    if torn and len(lines) < n_vouched:
-        return [*lines, torn], b""
-    if not torn and lines and len(lines) > n_vouched and not _readable(lines[-1]):
+    if not torn and len(lines) > max(n_vouched, 0) and not _readable(lines[-1]):
         return lines[:-1], lines[-1] + b"\n"
     return lines, torn
 
