@@ -5,7 +5,6 @@ from pathlib import Path
 from federation.container import read_head
 from federation.errors import FingerprintError
 from federation.fingerprint import Fingerprint
-from federation.trust import TrustMode
 from site_agent.ledger.storage import LedgerFiles
 
 
@@ -20,6 +19,6 @@ def private_releases(files: LedgerFiles) -> tuple[Path, ...]:
 def _charged(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return Fingerprint.from_head(read_head(file.read)).privacy.mode is not TrustMode.OPEN
+            return not Fingerprint.from_head(read_head(file.read)).privacy.is_exact
     except (OSError, FingerprintError):
         return True

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ from federation.canonical import sha256_hex
 from federation.errors import FingerprintError, LedgerError, SignatureError
 from federation.files import read_file
 from federation.fingerprint import Fingerprint
-from site_agent.ledger.chain import split
 from site_agent.ledger.entry import FIRST_KINDS, NOTHING_BEFORE, RESTART, Entry
 from site_agent.ledger.head import Head
 from site_agent.ledger.kept import private_releases
@@ -74,15 +74,19 @@ def verify_ledger(files: LedgerFiles, public_key: str, fingerprints: Sequence[Pa
     lines = data.split(b"\n")
     rest = lines.pop()
     entries = [_entry(line) for line in lines]
-    findings = [*_line_findings(lines, entries, public_key), *_rest_findings(rest, len(lines))]
+    findings = [*_line_findings(entries, public_key), *_rest_findings(rest, len(lines))]
     kept = private_releases(files)
     findings += _head_findings(head_data, entries, public_key, released=bool(kept))
     claims = [(path, read_file(path, "fingerprint")) for path in (*kept, *fingerprints)]
     before = _releases_before(entries)
     in_ledger = [(path, content) for path, content in claims if sha256_hex(content) not in before]
-    findings += [finding for path, content in in_ledger for finding in _claim(path, content, entries, public_key)]
+    findings += [
+        finding for path, content in in_ledger for finding in _claim(path, content, entries, public_key)
+    ]
     n_known = sum(entry is not None for entry in entries)
-    return Verification(n_known, len(claims), tuple(findings), tuple(_notes(entries, head_data, claims, before)))
+    return Verification(
+        n_known, len(claims), tuple(findings), tuple(_notes(entries, head_data, claims, before))
+    )
 
 
 def _entry(line: bytes) -> Entry | None:
@@ -92,7 +96,7 @@ def _entry(line: bytes) -> Entry | None:
         return None
 
 
-def _line_findings(lines: Sequence[bytes], entries: Sequence[Entry | None], key: str) -> Iterator[Finding]:
+def _line_findings(entries: Sequence[Entry | None], key: str) -> Iterator[Finding]:
     previous: Entry | None = None
     for number, entry in enumerate(entries, 1):
         if entry is None:
@@ -154,13 +158,38 @@ def _releases_before(entries: Sequence[Entry | None]) -> frozenset[str]:
     return frozenset(first.body.get("releases_before", ()))
 
 
-def _notes(
-    entries: Sequence[Entry | None], head: bytes, claims: Sequence[tuple[Path, bytes]], before: frozenset[str]
-) -> Iterator[str]:
+def _notes(entries: Sequence[Entry | None], n_before: int) -> Iterator[str]:
     if not entries:
         yield "the ledger is empty: nothing was released with noise"
     elif (first := entries[0]) is not None and first.kind == RESTART:
         yield "this ledger replaced an earlier one; it counts every budget as spent then"
-    n = sum(sha256_hex(content) in before for _, content in claims)
-    if n:
-        yield f"{n} releases are older than this ledger, which remembers them"
+    if n_before:
+        yield f"{n_before} releases are older than this ledger, which remembers them"
+
+
+def _claim(path: Path, content: bytes, entries: Sequence[Entry | None], key: str) -> Iterator[Finding]:
+    """A fingerprint with noise names the entry that paid for it."""
+    try:
+        fingerprint = Fingerprint.from_bytes(content)
+        fingerprint.verify(key)
+    except (FingerprintError, SignatureError) as error:
+        yield Finding(None, f"{path}: {error.problem}")
+        return
+    if fingerprint.privacy.is_exact:
+        return
+    seq = fingerprint.privacy.ledger_seq
+    entry = entries[seq - 1] if seq is not None and 1 <= seq <= len(entries) else None
+    if entry is None or entry.hash != fingerprint.privacy.ledger_hash:
+        yield Finding(seq, f"{path} names an entry that is not in this ledger")
+    elif (problem := _mismatch(entry, fingerprint)) is not None:
+        yield Finding(seq, f"{path} names this entry, {problem}")
+
+
+def _mismatch(entry: Entry, fingerprint: Fingerprint) -> str | None:
+    if entry.charge is None or entry.charge.task != fingerprint.card.task:
+        return f"which is no charge of task {fingerprint.card.task}"
+    # A sum over cohorts is paid for by several entries; it names the last one.
+    rho = Fraction(fingerprint.privacy.rho)
+    if fingerprint.privacy.cohorts <= 1 and rho != entry.charge.rho:
+        return f"but states ρ {rho} instead of {entry.charge.rho}"
+    return None
