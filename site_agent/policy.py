@@ -16,7 +16,7 @@ from federation.names import check_name
 from federation.space import Space
 from federation.trust import TrustMode
 from site_agent.ledger.budget import Budget, Scope
-from site_agent.policy_tables import AggregatorTable, PopulationTable, TaskTable
+from site_agent.policy_tables import ANY, AggregatorTable, PopulationTable, TaskTable
 
 POLICY_FILE = "policy.toml"
 """Name of the policy beside the site file."""
@@ -186,7 +186,7 @@ class Policy(BaseModel):
             name,
             frozenset(table.modes),
             keys,
-            None if table.spaces in (None, "any") else frozenset(table.spaces),
+            None if table.spaces in (None, (ANY,)) else frozenset(table.spaces or ()),
             None if table.sketches is None else frozenset(table.sketches),
             table.open_because or "",
             self._terms(name, table) if table.private else None,

@@ -13,6 +13,9 @@ from federation.trust import TrustMode
 MOST_IMAGES_PER_PATIENT = 16
 """The weight of a patient is lcm(1, …, k), which grows like e^k."""
 
+ANY = "any"
+"""Every space is allowed."""
+
 _AMOUNT = re.compile(r"[0-9]{1,18}/[0-9]{1,18}|[0-9]{1,18}(\.[0-9]{1,18})?(e-?[0-9]{1,2})?")
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -45,6 +48,14 @@ def _working_mode(mode: TrustMode) -> TrustMode:
     if mode is TrustMode.POOLED:
         raise ValueError('"pooled" is not available yet, expected "listen", "private" or "open"')
     return mode
+
+
+def _space_ids(value: object) -> tuple[str, ...]:
+    if value == ANY:
+        return (ANY,)
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(item, str) for item in value):
+        raise ValueError('expected "any" or a list of at least one space id')
+    return tuple(_digits(item) for item in value)
 
 
 Eps = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -113,7 +124,7 @@ class TaskTable(_Table):
     period_days: Days | None = None
     images_per_patient: Annotated[int, Field(ge=1, le=MOST_IMAGES_PER_PATIENT)] | None = None
     minimum_patients: Annotated[int, Field(ge=1)] | None = None
-    spaces: Literal["any"] | Annotated[tuple[HexDigits, ...], Several] | None = None
+    spaces: Annotated[tuple[str, ...], BeforeValidator(_space_ids)] | None = None
     sketches: Annotated[tuple[SketchKind, ...], Several] | None = None
     refresh: Literal["never", "new-patients", "whole"] | None = None
 

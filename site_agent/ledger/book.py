@@ -5,7 +5,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from site_agent.ledger.chain import Chain, read_chain
 from site_agent.ledger.entry import CHARGE, NOTHING_BEFORE, RESTART, START, Entry
 from site_agent.ledger.head import Head
 from site_agent.ledger.kept import private_releases
+from site_agent.ledger.moments import moment
 from site_agent.ledger.spending import fits, free_at, spent
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.state import SiteState
@@ -187,14 +187,6 @@ class Ledger:
         self._files.sync()
         self._catch_up()
         return entry
-
-
-def moment(at: float) -> str:
-    """Return a Unix time as people read it."""
-    try:
-        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{at:g} s"
 
 
 def _check_concerned(charge: Charge, budgets: Sequence[Budget]) -> None:

@@ -25,7 +25,7 @@ class Forecast:
         possible_from: When the next such release fits, Unix time in seconds; None: never.
         interval: Seconds between two releases.
         measured: Whether the interval is that of the releases so far, or the usual one.
-        n_more: How many more follow each other at that interval, ``MOST_RELEASES`` or more; None: without end.
+        n_more: How many more fit at that interval, ``MOST_RELEASES`` or more; None: without end.
         lasts_until: When the last of them has been made; None: never ends, or there is none.
     """
 

@@ -84,9 +84,8 @@ def verify_ledger(files: LedgerFiles, public_key: str, fingerprints: Sequence[Pa
         finding for path, content in in_ledger for finding in _claim(path, content, entries, public_key)
     ]
     n_known = sum(entry is not None for entry in entries)
-    return Verification(
-        n_known, len(claims), tuple(findings), tuple(_notes(entries, head_data, claims, before))
-    )
+    notes = _notes(entries, n_before=len(claims) - len(in_ledger))
+    return Verification(n_known, len(claims), tuple(findings), tuple(notes))
 
 
 def _entry(line: bytes) -> Entry | None:
