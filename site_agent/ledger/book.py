@@ -184,8 +184,8 @@ class Ledger:
         except StoreError:
             self._files.truncate(len(chain.data))
             raise
+        self._chain = chain.followed_by(entry)
         self._files.sync()
-        self._catch_up()
         return entry
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from federation.errors import BudgetError
@@ -104,4 +105,9 @@ class Charge:
         Raises:
             ValueError: If it is no such thing.
         """
-        return cls(**{**body, "rho": Fraction(body["rho"])})
+        return cls(**{**body, "rho": _fraction(body["rho"])})
+
+
+@lru_cache(maxsize=1_024)
+def _fraction(text: str) -> Fraction:
+    return Fraction(text)

@@ -42,6 +42,15 @@ class Chain:
         """Hash of the last entry, zeros where there is none."""
         return self.entries[-1].hash if self.entries else NOTHING_BEFORE
 
+    def followed_by(self, entry: Entry) -> "Chain":
+        """Return the chain with an entry that was just written, and its head with it."""
+        return Chain(
+            (*self.entries, entry),
+            self.data + entry.line + b"\n",
+            head_seq=entry.seq,
+            outlays=self.outlays + entry.outlays,
+        )
+
     def charged(self, release_id: str) -> Entry | None:
         """Return the entry of a release, if it was charged."""
         charges = (entry for entry in self.entries if entry.charge is not None)

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 from federation.canonical import canonical_json, sha256_hex
+from federation.errors import BudgetError
 from federation.identity import SiteIdentity, verify
 from site_agent.ledger.budget import Charge, Scope
 from site_agent.ledger.spending import Outlay
@@ -86,7 +87,7 @@ class Entry:
             raise ValueError("number or time is none")
         try:
             _ = entry.outlays
-        except (TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
+        except (TypeError, KeyError, AttributeError, ZeroDivisionError, BudgetError) as error:
             raise ValueError("the content is none of its kind") from error
         return entry
 

@@ -106,13 +106,7 @@ def in_words(known: Forecast) -> str:
 def _forecast(chain: Chain, policy: Policy, budget: Budget, now: float) -> Forecast | None:
     """Forecast with the dearest release that the policy lets draw on the budget."""
     tasks = (policy.task(name) for name, table in policy.tasks.items() if table.private)
-    releases = [
-        Charge(
-            "next", "", task.name, task.terms.population.name, _cohort(task.terms.refresh), task.release_rho
-        )
-        for task in tasks
-    ]
-    concerned = [release for release in releases if release.concerns(budget)]
+    concerned = [release for task in tasks if (release := _next_release(task)).concerns(budget)]
     if not concerned:
         return None
     return forecast(chain.outlays, budget, max(concerned, key=lambda release: release.rho), now)

@@ -5,7 +5,7 @@ A patient of one cohort is in none of the task's other cohorts, so of the cohort
 zCDP, Bun and Steinke 2016, lemma 1.7).
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -50,16 +50,13 @@ def spent(outlays: Iterable[Outlay], budget: Budget, now: float) -> Fraction:
         budget: The budget.
         now: End of the rolling window, Unix time in seconds.
     """
-    # Most releases cost the same, and counting them is much cheaper than adding fractions.
-    whole: Counter[Fraction] = Counter()
-    cohorts: defaultdict[str | None, defaultdict[str, Counter[Fraction]]]
-    cohorts = defaultdict(lambda: defaultdict(Counter))
+    whole = _Sum()
+    cohorts: defaultdict[str | None, defaultdict[str, _Sum]] = defaultdict(lambda: defaultdict(_Sum))
     for outlay in outlays:
         if outlay.counts(budget, now):
-            amounts = whole if outlay.cohort is None else cohorts[outlay.task][outlay.cohort]
-            amounts[outlay.rho] += 1
-    dearest = (max(map(_total, of_task.values())) for of_task in cohorts.values())
-    return _total(whole) + sum(dearest, Fraction(0))
+            (whole if outlay.cohort is None else cohorts[outlay.task][outlay.cohort]).add(outlay.rho)
+    dearest = (max(amounts.total() for amounts in of_task.values()) for of_task in cohorts.values())
+    return whole.total() + sum(dearest, Fraction(0))
 
 
 def fits(outlays: Sequence[Outlay], budget: Budget, charge: Charge, at: float) -> bool:
@@ -82,5 +79,15 @@ def free_at(outlays: Sequence[Outlay], budget: Budget, charge: Charge, now: floa
     return next((at for at in times if fits(outlays, budget, charge, at)), None)
 
 
-def _total(amounts: Counter[Fraction]) -> Fraction:
-    return sum((rho * count for rho, count in amounts.items()), Fraction(0))
+class _Sum:
+    """An exact sum; amounts share few denominators, and adding integers is much cheaper than fractions."""
+
+    def __init__(self) -> None:
+        self._numerators: defaultdict[int, int] = defaultdict(int)
+
+    def add(self, amount: Fraction) -> None:
+        self._numerators[amount.denominator] += amount.numerator
+
+    def total(self) -> Fraction:
+        parts = (Fraction(numerator, denominator) for denominator, numerator in self._numerators.items())
+        return sum(parts, Fraction(0))

@@ -154,7 +154,8 @@ def _releases_before(entries: Sequence[Entry | None]) -> frozenset[str]:
     first = entries[0] if entries else None
     if first is None or first.kind != RESTART:
         return frozenset()
-    return frozenset(first.body.get("releases_before", ()))
+    remembered = first.body.get("releases_before")
+    return frozenset(map(str, remembered)) if isinstance(remembered, list) else frozenset()
 
 
 def _notes(entries: Sequence[Entry | None], n_before: int) -> Iterator[str]:
