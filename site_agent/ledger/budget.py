@@ -76,7 +76,7 @@ class Charge:
     mechanism: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.rho <= 0:
+        if self.rho.numerator <= 0:
             raise BudgetError(
                 f"a release of task {self.task} would spend ρ {self.rho}, expected more than 0",
                 remedy="a private release always spends something; check its noise",
