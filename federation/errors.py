@@ -110,6 +110,12 @@ class StoreError(FedprintError):
     code = "store"
 
 
+class LedgerError(StoreError):
+    """The privacy ledger is missing, damaged or contradicts what else the site keeps."""
+
+    code = "ledger"
+
+
 class StudyError(FedprintError):
     """The tables of a validation study are missing, malformed or do not fit together."""
 

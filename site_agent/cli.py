@@ -6,14 +6,34 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from site_agent.ledger_cli import app as ledger_app
+
 # Commands import what they need inside the function: a hub's commands must not wait for a site's libraries.
 
-app = typer.Typer(no_args_is_help=True, help="A site: describe its datasets.")
+app = typer.Typer(no_args_is_help=True, help="A site: its policy, its privacy ledger, its datasets.")
+app.add_typer(ledger_app, name="ledger")
 
 
 @app.callback()
 def site() -> None:
-    """A site: describe its datasets."""
+    """A site: its policy, its privacy ledger, its datasets."""
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the site keeps its files.")],
+    name: Annotated[str | None, typer.Option(help="Name of the site; by default the folder's.")] = None,
+) -> None:
+    """Begin a site: write a commented site.toml and policy.toml, make its signing key."""
+    from site_agent.beginning import begin_site
+
+    identity = begin_site(folder, name or folder.resolve().name)
+    typer.echo(f"wrote {folder / 'site.toml'} and {folder / 'policy.toml'}")
+    typer.echo(f"public key of {identity.site}: {identity.public_key}")
+    typer.echo(
+        "next: name your datasets in site.toml, fill in the aggregator's key and the space in policy.toml,\n"
+        "and tell the aggregator's people your public key by phone; until then nothing leaves this site"
+    )
 
 
 @app.command()

@@ -1,0 +1,34 @@
+"""The first files of a site."""
+
+from pathlib import Path
+
+from federation.errors import ConfigError
+from federation.files import create_atomically
+from federation.identity import SiteIdentity
+from federation.names import check_name
+from site_agent.policy import POLICY_FILE
+from site_agent.state import SiteState
+
+_TEMPLATES = {"site.toml": "site.example.toml", POLICY_FILE: "policy.example.toml"}
+_EXAMPLE_NAME = "st-anna"
+
+
+def begin_site(folder: Path, name: str) -> SiteIdentity:
+    """Write a commented site file and policy, make the signing key, and return the site's identity.
+
+    Args:
+        folder: Where the files go; it is made where it is missing.
+        name: Name of the site.
+
+    Raises:
+        ConfigError: If the name is not allowed or a file is there already; nothing is written then.
+        StoreError: If a file cannot be written.
+    """
+    check_name("site", name)
+    for file in _TEMPLATES:
+        if (folder / file).exists():
+            raise ConfigError(f"{folder / file} exists already", remedy="choose another folder or remove it")
+    for file, template in _TEMPLATES.items():
+        text = (Path(__file__).parent / template).read_text("utf-8")
+        create_atomically(folder / file, text.replace(f'"{_EXAMPLE_NAME}"', f'"{name}"').encode())
+    return SiteIdentity.load_or_create(name, SiteState(folder / "state").key_path)

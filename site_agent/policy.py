@@ -1,0 +1,286 @@
+"""A site's own rules: what each task may be released as, to whom, and how much of its patients' privacy.
+
+Whatever the file does not say is forbidden; whatever it says twice in different ways is an error.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from federation.config_file import read_config
+from federation.errors import ConfigError, PolicyError
+from federation.names import check_name
+from federation.space import Space
+from federation.trust import TrustMode
+from site_agent.ledger.budget import Budget, Scope
+from site_agent.policy_tables import ANY, AggregatorTable, PopulationTable, TaskTable
+
+POLICY_FILE = "policy.toml"
+"""Name of the policy beside the site file."""
+
+_DAY = 86_400.0
+Refresh = Literal["never", "new-patients", "whole"]
+
+
+@dataclass(frozen=True)
+class PrivateTerms:
+    """What a release with noise must keep to.
+
+    Args:
+        population: Budget that the task shares with all tasks of the same patients.
+        task: The task's own budget.
+        release_rho: Most ρ that one release may spend.
+        images_per_patient: Most images of one patient that count.
+        minimum_patients: Fewer patients release nothing.
+        refresh: What may leave when the data have changed.
+    """
+
+    population: Budget
+    task: Budget
+    release_rho: Fraction
+    images_per_patient: int
+    minimum_patients: int
+    refresh: Refresh
+
+
+@dataclass(frozen=True)
+class TaskPolicy:
+    """What the site's policy says about one task.
+
+    Args:
+        name: The task.
+        modes: What it may be released as.
+        aggregators: Public keys of the aggregators whose requests are answered.
+        spaces: Ids of the spaces it may be released in; None: any.
+        sketches: Kinds of sketches that may leave; None: any.
+        open_because: Why its exact sketches may leave, empty where they may not.
+        private: The terms of releases with noise; None where there are none.
+    """
+
+    name: str
+    modes: frozenset[TrustMode]
+    aggregators: frozenset[str]
+    spaces: frozenset[str] | None = frozenset()
+    sketches: frozenset[str] | None = frozenset()
+    open_because: str = ""
+    private: PrivateTerms | None = None
+
+    def allows(self, mode: TrustMode) -> bool:
+        """Return whether the task may be released in a trust mode; listening releases nothing."""
+        return mode is TrustMode.LISTEN or mode in self.modes
+
+    def require(self, mode: TrustMode) -> None:
+        """Raise unless the task may be released in a trust mode.
+
+        Raises:
+            PolicyError: If it may not.
+        """
+        if not self.allows(mode):
+            allowed = ", ".join(f'"{known.value}"' for known in TrustMode if self.allows(known))
+            raise PolicyError(
+                f'task {self.name}: trust is "{mode.value}", but the policy allows only {allowed}',
+                remedy=f"change trust in the site file, or modes of task.{self.name} in {POLICY_FILE}",
+            )
+
+    @property
+    def terms(self) -> PrivateTerms:
+        """The terms of releases with noise.
+
+        Raises:
+            PolicyError: If the task may not be released so.
+        """
+        self.require(TrustMode.PRIVATE)
+        if self.private is None:
+            raise PolicyError(f"task {self.name}: the policy names no budget")
+        return self.private
+
+    @property
+    def release_rho(self) -> Fraction:
+        """Most ρ that one release may spend."""
+        return self.terms.release_rho
+
+    def budgets(self) -> tuple[Budget, Budget]:
+        """Return the budget of the task's population and its own.
+
+        Raises:
+            PolicyError: If the task may not be released with noise.
+        """
+        return self.terms.population, self.terms.task
+
+    def check_request(self, space: Space, aggregator: str) -> None:
+        """Raise unless an aggregator may have the task's sketches in a space.
+
+        Args:
+            space: The space that is asked for.
+            aggregator: Public key that signed the request, 64 hexadecimal digits.
+
+        Raises:
+            PolicyError: If it may not.
+        """
+        check_aggregator(self.aggregators, aggregator)
+        if self.spaces is not None and space.space_id not in self.spaces:
+            raise PolicyError(
+                f"task {self.name}: the policy does not allow space {space.space_id} ({space.name})",
+                remedy=f"add the id to spaces of task.{self.name} in {POLICY_FILE} if it shall",
+            )
+        refused = [] if self.sketches is None else sorted(set(space.sketches) - self.sketches)
+        if refused:
+            raise PolicyError(
+                f"task {self.name}: the policy does not allow sketches of kind {', '.join(refused)}",
+                remedy=f"add them to sketches of task.{self.name} in {POLICY_FILE} if it shall",
+            )
+
+
+class Policy(BaseModel):
+    """A site's policy, as read from its file and free of contradictions."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    version: Literal[1] = Field(alias="schema")
+    aggregator: AggregatorTable
+    population: dict[str, PopulationTable] = Field(default_factory=dict)
+    tasks: dict[str, TaskTable] = Field(default_factory=dict, alias="task")
+
+    @field_validator("population", "tasks")
+    @classmethod
+    def _names_are_allowed(cls, tables: dict[str, object]) -> dict[str, object]:
+        for name in tables:
+            try:
+                check_name("the", name)
+            except ConfigError as error:
+                raise ValueError(f"{error.problem}: {error.remedy}") from error
+        return tables
+
+    @model_validator(mode="after")
+    def _tasks_fit_their_populations(self) -> "Policy":
+        for name, task in self.tasks.items():
+            if task.private:
+                self._check_private(name, task)
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> "Policy":
+        """Read a policy file.
+
+        Raises:
+            ConfigError: If the file is wrong.
+            PolicyError: If there is none; nothing leaves then.
+        """
+        if not path.exists():
+            raise PolicyError(
+                f"there is no policy {path}, so nothing leaves this site",
+                remedy="`fedprint site init` writes a commented one beside the site file",
+            )
+        return read_config(path, cls, remedy="correct the policy; until then nothing leaves this site")
+
+    def task(self, name: str) -> TaskPolicy:
+        """Return what the policy says about a task; one that it does not name may only listen."""
+        keys = frozenset(self.aggregator.public_keys)
+        table = self.tasks.get(name)
+        if table is None:
+            return TaskPolicy(name, frozenset({TrustMode.LISTEN}), keys)
+        return TaskPolicy(
+            name,
+            frozenset(table.modes),
+            keys,
+            None if table.spaces in (None, (ANY,)) else frozenset(table.spaces or ()),
+            None if table.sketches is None else frozenset(table.sketches),
+            table.open_because or "",
+            self._terms(name, table) if table.private else None,
+        )
+
+    def check_aggregator(self, public_key: str) -> None:
+        """Raise unless requests signed with a key are answered.
+
+        Raises:
+            PolicyError: If they are not.
+        """
+        check_aggregator(frozenset(self.aggregator.public_keys), public_key)
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """Return every budget: those of the populations, then those of the tasks."""
+        populations = tuple(self._population_budget(name) for name in self.population)
+        own = (self.task(name) for name, table in self.tasks.items() if table.private)
+        return populations + tuple(task.terms.task for task in own)
+
+    def _population_budget(self, name: str) -> Budget:
+        table = self.population[name]
+        return Budget(Scope.POPULATION, name, table.limit, table.delta, _seconds(table.period_days))
+
+    def _task_budget(self, name: str, table: TaskTable) -> Budget:
+        shared = self.population[table.population or ""]
+        delta = table.delta or shared.delta
+        period = _seconds(table.period_days or shared.period_days)
+        return Budget(Scope.TASK, name, table.limit(delta), delta, period)
+
+    def _terms(self, name: str, table: TaskTable) -> PrivateTerms:
+        own = self._task_budget(name, table)
+        return PrivateTerms(
+            self._population_budget(table.population or ""),
+            own,
+            table.release_limit(own.delta),
+            table.images_per_patient or 1,
+            table.minimum_patients or 1,
+            table.refresh or "never",
+        )
+
+    def _check_private(self, name: str, task: TaskTable) -> None:
+        place = f"task.{name}"
+        if task.population not in self.population:
+            known = ", ".join(sorted(self.population)) or "at least one [population.NAME]"
+            raise ValueError(f'{place}.population is "{task.population}", expected {known}')
+        self._check_delta(place, task)
+        terms = self._terms(name, task)
+        shared = f"population.{task.population}"
+        _at_most(f"{place}.{_key(task, '')}", terms.task, terms.task.limit, terms.population.limit, shared)
+        _at_most(
+            f"{place}.{_key(task, 'release_')}",
+            terms.task,
+            terms.release_rho,
+            terms.task.limit,
+            f"{place} itself",
+        )
+
+    def _check_delta(self, place: str, task: TaskTable) -> None:
+        shared = f"population.{task.population}"
+        deltas = {f"{shared}.delta": self.population[task.population or ""].delta}
+        if task.delta is not None:
+            deltas[f"{place}.delta"] = task.delta
+        for key, delta in deltas.items():
+            if delta * (task.minimum_patients or 1) >= 1:
+                raise ValueError(
+                    f"{key} is {delta:g}, expected less than 1/{task.minimum_patients}, "
+                    f"one divided by {place}.minimum_patients"
+                )
+
+
+def check_aggregator(known: frozenset[str], public_key: str) -> None:
+    """Raise unless a public key is among those whose requests are answered.
+
+    Raises:
+        PolicyError: If it is not.
+    """
+    if public_key not in known:
+        raise PolicyError(
+            f"the policy does not name the aggregator with key {public_key[:12]}…",
+            remedy=f"compare its key by phone, then add it to aggregator.public_keys in {POLICY_FILE}",
+        )
+
+
+def _seconds(days: float | None) -> float | None:
+    return None if days is None else days * _DAY
+
+
+def _key(task: TaskTable, prefix: str) -> str:
+    return f"{prefix}eps" if getattr(task, f"{prefix}rho") is None else f"{prefix}rho"
+
+
+def _at_most(key: str, budget: Budget, value: Fraction, limit: Fraction, owner: str) -> None:
+    if value > limit:
+        raise ValueError(
+            f"{key} means {budget.describe(value)}, "
+            f"expected at most the budget of {owner}, {budget.describe(limit)}"
+        )
