@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -36,7 +36,7 @@ class _File:
     """A file that is, or by its name claims to be, a DICOM image; the header is empty where unreadable."""
 
     entry: FileEntry
-    header: Dataset
+    header: Dataset = field(repr=False)
 
     @property
     def patient(self) -> str:
@@ -53,7 +53,7 @@ class _Labelled:
     file: _File
     label: str
     split: str | None
-    patient: str
+    patient: str = field(repr=False)
 
 
 class DicomSource(ImageSource):
