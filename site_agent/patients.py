@@ -1,8 +1,8 @@
 """Bounding: every patient weighs the same, however many images there are of them.
 
-Of a patient with j used images each counts W/j times, W = lcm(1, …, k). Whatever j is, the patient's share of
-every sketch is then worth W images, so that sketches move at most by their sensitivity for W images; noise and
-signal grow by W alike, and bounding costs no more than if everybody had exactly one image.
+Of a patient with j used images each counts W/j times, W = lcm(1, …, k). Whatever j is, the patient's share
+of every sketch is then worth W images, so that sketches move at most by their sensitivity for W images; noise
+and signal grow by W alike, and bounding costs no more than if everybody had exactly one image.
 """
 
 import hashlib

@@ -41,7 +41,8 @@ class _File:
     @property
     def patient(self) -> str:
         """Whose image it is: a study belongs to one patient, and a file to one study."""
-        return str(self.header.get("PatientID") or self.header.get("StudyInstanceUID") or self.entry.path)
+        patient = str(self.header.get("PatientID") or "").strip()
+        return patient or str(self.header.get("StudyInstanceUID") or printable(self.entry.path))
 
     @property
     def n_frames(self) -> int:
