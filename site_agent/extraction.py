@@ -29,6 +29,8 @@ from site_agent.weighted_sketches import WeightedSketches
 
 log = logging.getLogger("fedprint.site")
 
+_COUNTS = ("n", "n_patients", "weight", "unit")  # what a kept file says of the images in it
+
 
 @dataclass(frozen=True)
 class Sketched:
@@ -164,18 +166,18 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
             passes.following, extractor, head, parameters, total, work.weights
         )
     on_progress(n_draws, n_draws)
-    return _counted(
-        work, Sketched(sketches, bad, extractor.arithmetic, len(used), len(np.unique(used))), used
-    )
+    return _sketched(work, sketches, bad, used, extractor.arithmetic)
 
 
-def _counted(work: Work, sketched: Sketched, used: Indices) -> Sketched:
-    """Return the same with what bounding says of the images used, int64 [n]."""
-    known = work.patients
-    if known is None:
-        return sketched
-    n_patients = known.n_patients_among(used)
-    return replace(sketched, n_patients=n_patients, weight=known.weight, unit=known.unit)
+def _sketched(
+    work: Work, sketches: Mapping[str, Sketch], bad: tuple[BadImage, ...], used: Indices, arithmetic: str
+) -> Sketched:
+    """Return the sketches with what is known of the images used, int64 [n]."""
+    bounds = work.patients
+    if bounds is None:
+        return Sketched(sketches, bad, arithmetic, len(used), len(np.unique(used)))
+    n_patients = bounds.n_patients_among(used)
+    return Sketched(sketches, bad, arithmetic, len(used), n_patients, bounds.weight, bounds.unit)
 
 
 def _first_pass(
@@ -317,7 +319,7 @@ def sketch_once(
 ) -> Sketched:
     """Return the sketches kept in ``folder`` if data and settings are unchanged, else make and keep it."""
     path = folder / f"{work.key(extractor.arithmetic)}.safetensors"
-    kept = _read(path, work, extractor.arithmetic)
+    kept = _read(path, work.space, extractor.arithmetic)
     if kept is None:
         kept = sketch(work, extractor, on_progress)
         write_atomically(path, _encode(kept))
@@ -327,22 +329,20 @@ def sketch_once(
 
 
 def _encode(sketched: Sketched) -> bytes:
-    unreadable = [[bad.name, bad.reason] for bad in sketched.unreadable]
-    header = {"unreadable": unreadable, "n": sketched.n, "n_patients": sketched.n_patients}
+    header = {name: getattr(sketched, name) for name in _COUNTS}
+    header["unreadable"] = [[bad.name, bad.reason] for bad in sketched.unreadable]
     return pack(header, encode_arrays(sketched.sketches))
 
 
-def _read(path: Path, work: Work, arithmetic: str) -> Sketched | None:
+def _read(path: Path, space: Space, arithmetic: str) -> Sketched | None:
     if not path.exists():
         return None
     try:
         header, arrays = unpack(read_file(path, "sketch"), "sketch")
-        decoded = {kind: decode_sketch(kind, arrays) for kind in work.space.sketches}
-        sketches = {kind: sketch.bind(work.space) for kind, sketch in decoded.items()}
+        decoded = {kind: decode_sketch(kind, arrays) for kind in space.sketches}
+        sketches = {kind: sketch.bind(space) for kind, sketch in decoded.items()}
         unreadable = tuple(BadImage(*bad) for bad in header["unreadable"])
-        found = Sketched(sketches, unreadable, arithmetic, header["n"], header["n_patients"])
+        return Sketched(sketches, unreadable, arithmetic, **{name: header[name] for name in _COUNTS})
     except (FedprintError, KeyError, TypeError) as error:
         log.warning("the kept sketch %s is unusable and is made again: %s", path.name, error)
         return None
-    bounds = work.patients
-    return found if bounds is None else replace(found, weight=bounds.weight, unit=bounds.unit)
