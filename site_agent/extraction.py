@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from federation.canonical import canonical_json, sha256_hex
 from federation.container import pack, unpack
-from federation.errors import DeadlineError, FedprintError
+from federation.errors import DeadlineError, FedprintError, PolicyError
 from federation.files import read_file, write_atomically
 from federation.sampling import SamplingPlan
 from federation.sketches import FisherSketch, HistogramSketch, Sketch, decode_sketch, encode_arrays, zeros
@@ -23,9 +23,13 @@ from federation.stopping import CHECKPOINT, expected_images, is_enough
 from site_agent.data import ImageSource
 from site_agent.extractors import Extractor
 from site_agent.fisher.task import HeadImages, estimate, n_passes
-from site_agent.loading import BadImage, Batch, ImageStream
+from site_agent.loading import BadImage, Batch, ImageStream, Indices
+from site_agent.patients import PatientSample, Unit
+from site_agent.weighted_sketches import WeightedSketches
 
 log = logging.getLogger("fedprint.site")
+
+_COUNTS = ("n", "n_patients", "weight", "unit")  # what a kept file says of the images in it
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,19 @@ class Sketched:
         sketches: Kind → sketch, every kind that the space names.
         unreadable: Images that were drawn and could not be read.
         arithmetic: How the network was executed.
+        n: Number of images in the sketches, an image that was drawn twice counted twice.
+        n_patients: Number of patients in the sketches; of images where nothing was bounded.
+        weight: How often the images of one patient count together, at most.
+        unit: Who moves a sketch by no more than ``weight`` images do.
     """
 
     sketches: Mapping[str, Sketch]
     unreadable: tuple[BadImage, ...]
     arithmetic: str
-
-    @property
-    def n(self) -> int:
-        """Number of images in the sketches."""
-        return self.sketches["histogram"].n
+    n: int
+    n_patients: int
+    weight: int = 1
+    unit: Unit = "image"
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,10 @@ class Work:
         sampling: Which images to draw.
         max_unreadable: Largest share of unreadable images.
         deadline: Unix time after which the work is given up.
+        patients: How the source was bounded, or None where every image counts once.
+
+    Raises:
+        PolicyError: If patients are bounded, but something else lets one of them change what others add.
     """
 
     source: ImageSource
@@ -65,11 +76,55 @@ class Work:
     sampling: SamplingPlan
     max_unreadable: float
     deadline: float
+    patients: PatientSample | None = None
+
+    def __post_init__(self) -> None:
+        if self.patients is not None:
+            _require_independence(self, self.patients)
+
+    @classmethod
+    def of_patients(
+        cls, patients: PatientSample, space: Space, max_unreadable: float, deadline: float
+    ) -> Self:
+        """Return the work of sketching bounded patients, every image of theirs once.
+
+        Raises:
+            PolicyError: If the space lets one patient change what others add.
+        """
+        return cls(patients.source, space, SamplingPlan(None), max_unreadable, deadline, patients)
+
+    @property
+    def weights(self) -> Indices:
+        """How often each image of the source counts, int64 [n]."""
+        return np.ones(len(self.source), np.int64) if self.patients is None else self.patients.weights
 
     def key(self, arithmetic: str) -> str:
         """Return the hash of everything that decides the bytes of the sketches."""
         parts = [self.space.space_id, self.source.digest(), asdict(self.sampling), arithmetic]
-        return sha256_hex(canonical_json(parts))
+        bounded = [] if self.patients is None else [self.patients.digest()]
+        return sha256_hex(canonical_json(parts + bounded))
+
+
+def _require_independence(work: Work, patients: PatientSample) -> None:
+    """Raise where an image's share of a sketch would depend on which other images there are."""
+    transform, fisher = work.space.extractor.transform, fisher_parameters(work.space)
+    if patients.source is not work.source:
+        raise PolicyError("the images are others than those that were bounded", remedy="bound them again")
+    if work.sampling.n_images is not None or work.sampling.tolerance is not None:
+        raise PolicyError(
+            "a private sketch was to draw a sample, and who is drawn depends on who else is there",
+            remedy="use every image of the bounded patients",
+        )
+    if transform.preprocessing != "deterministic":
+        raise PolicyError(
+            f"preprocessing {transform.preprocessing!r} crops at random by an image's position",
+            remedy="use a space with preprocessing 'deterministic' for private sketches",
+        )
+    if fisher is not None and fisher.estimator == "variational":
+        raise PolicyError(
+            "the variational Fisher estimate is no sum over patients",
+            remedy="use a space with the estimator 'montecarlo' for private sketches",
+        )
 
 
 def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], None]) -> Sketched:
@@ -101,14 +156,28 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
     head_images = HeadImages()
     sample = _first_pass(work, stream, extractor, None if parameters is None else head_images, tell)
     n_draws = sample.n_draws if sample.is_enough else len(stream)
-    bad, sketches = stream.bad_among(n_draws), dict(sample.sketches)
+    bad, used, totals = stream.bad_among(n_draws), stream.used_among(n_draws), sample.sums.total()
+    sketches = {kind: totals[kind] for kind in work.space.sketches if kind in totals}
     if parameters is not None:
         total = n_passes(parameters, n_draws)
         passes = Passes(stream, n_draws, work.deadline, total, on_progress)
         head = head_images.head(parameters.head_decay)
-        sketches[FisherSketch.kind] = estimate(passes.following, extractor, head, parameters, total)
+        sketches[FisherSketch.kind] = estimate(
+            passes.following, extractor, head, parameters, total, work.weights
+        )
     on_progress(n_draws, n_draws)
-    return Sketched(sketches, bad, extractor.arithmetic)
+    return _sketched(work, sketches, bad, used, extractor.arithmetic)
+
+
+def _sketched(
+    work: Work, sketches: Mapping[str, Sketch], bad: tuple[BadImage, ...], used: Indices, arithmetic: str
+) -> Sketched:
+    """Return the sketches with what is known of the images used, int64 [n]."""
+    bounds = work.patients
+    if bounds is None:
+        return Sketched(sketches, bad, arithmetic, len(used), len(np.unique(used)))
+    n_patients = bounds.n_patients_among(used)
+    return Sketched(sketches, bad, arithmetic, len(used), n_patients, bounds.weight, bounds.unit)
 
 
 def _first_pass(
@@ -119,8 +188,7 @@ def _first_pass(
     tell: Callable[[int, int], None],
 ) -> "_Sample":
     """Sketch everything that is made of features; features and labels of the images used go to the head."""
-    feature_sketches = {kind: zero for kind, zero in zeros(work.space).items() if kind != FisherSketch.kind}
-    sample = _Sample(work.sampling, feature_sketches)
+    sample, weights = _Sample(work.sampling, WeightedSketches(_feature_sketches(work))), work.weights
     tell(0, sample.expected_draws(len(stream)))
     with closing(iter(stream)) as batches:  # stopping early ends the decoding threads as well
         for batch in batches:
@@ -128,7 +196,7 @@ def _first_pass(
                 expected = sample.expected_draws(len(stream))
                 raise DeadlineError(f"the deadline passed after {sample.n_draws} of {expected} images")
             features = extractor(batch.images)
-            sample = sample.with_more(features, batch.draws.tolist())
+            sample = sample.with_more(features, batch.draws.tolist(), weights[batch.indices.numpy()])
             if head_images is not None:
                 used = batch.draws.numpy() < sample.n_draws
                 head_images.add(features[used], batch.labels.numpy()[used])
@@ -136,6 +204,14 @@ def _first_pass(
                 break
             tell(sample.n_draws, sample.expected_draws(len(stream)))
     return sample
+
+
+def _feature_sketches(work: Work) -> dict[str, Sketch]:
+    """Return what is made of features, and the histogram that an adaptive plan reads in any space."""
+    found = {kind: zero for kind, zero in zeros(work.space).items() if kind != FisherSketch.kind}
+    if work.sampling.tolerance is not None:
+        found.setdefault(HistogramSketch.kind, HistogramSketch.for_space(work.space))
+    return found
 
 
 def fisher_parameters(space: Space) -> FisherParameters | None:
@@ -154,34 +230,38 @@ class _Sample:
 
     Args:
         plan: What to draw.
-        sketches: Kind → sketch.
+        sums: The sketches.
         n_draws: Draws used, those of unreadable images between them included.
         is_enough: Whether an adaptive plan stops here.
     """
 
     plan: SamplingPlan
-    sketches: Mapping[str, Sketch]
+    sums: WeightedSketches
     n_draws: int = 0
     is_enough: bool = False
 
     @property
     def histogram(self) -> HistogramSketch:
-        """The histogram, which every space has and the stopping rule reads."""
-        return cast(HistogramSketch, self.sketches[HistogramSketch.kind])
+        """The histogram that the stopping rule of an adaptive plan reads."""
+        return cast(HistogramSketch, self.sums.total()[HistogramSketch.kind])
 
     def expected_draws(self, available: int) -> int:
         """Return the draws in total, foreseen from those so far; unreadable images need no replacement."""
+        if self.plan.tolerance is None:
+            return available
         n_lost = self.n_draws - self.histogram.n
         return min(available, expected_images(self.plan, self.histogram, available) + n_lost)
 
-    def with_more(self, features: npt.NDArray[np.float32], draws: Sequence[int]) -> "_Sample":
+    def with_more(
+        self, features: npt.NDArray[np.float32], draws: Sequence[int], weights: Indices
+    ) -> "_Sample":
         """Add features float [N, n_features] checkpoint by checkpoint, until there are enough."""
         tolerance, sample = self.plan.tolerance, self
         step = len(features) if tolerance is None else CHECKPOINT
         for start in range(0, len(features), step):
             part = slice(start, min(start + step, len(features)))
-            sketches = {kind: sketch.update(features[part]) for kind, sketch in sample.sketches.items()}
-            sample = replace(sample, sketches=sketches, n_draws=draws[part.stop - 1] + 1)
+            sums = sample.sums.with_more(features[part], weights[part])
+            sample = replace(sample, sums=sums, n_draws=draws[part.stop - 1] + 1)
             if tolerance is not None and is_enough(sample.histogram, tolerance):
                 return replace(sample, is_enough=True)
         return sample
@@ -249,7 +329,8 @@ def sketch_once(
 
 
 def _encode(sketched: Sketched) -> bytes:
-    header = {"unreadable": [[bad.name, bad.reason] for bad in sketched.unreadable]}
+    header = {name: getattr(sketched, name) for name in _COUNTS}
+    header["unreadable"] = [[bad.name, bad.reason] for bad in sketched.unreadable]
     return pack(header, encode_arrays(sketched.sketches))
 
 
@@ -260,7 +341,8 @@ def _read(path: Path, space: Space, arithmetic: str) -> Sketched | None:
         header, arrays = unpack(read_file(path, "sketch"), "sketch")
         decoded = {kind: decode_sketch(kind, arrays) for kind in space.sketches}
         sketches = {kind: sketch.bind(space) for kind, sketch in decoded.items()}
-    except FedprintError as error:
+        unreadable = tuple(BadImage(*bad) for bad in header["unreadable"])
+        return Sketched(sketches, unreadable, arithmetic, **{name: header[name] for name in _COUNTS})
+    except (FedprintError, KeyError, TypeError) as error:
         log.warning("the kept sketch %s is unusable and is made again: %s", path.name, error)
         return None
-    return Sketched(sketches, tuple(BadImage(*bad) for bad in header["unreadable"]), arithmetic)

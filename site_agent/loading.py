@@ -120,6 +120,11 @@ class ImageStream:
         self._refuse_too_many(bad, len(drawn))
         return tuple(bad.values())
 
+    def used_among(self, n_draws: int) -> Indices:
+        """Return the images that were readable among the first draws, int64 [n], in the order of drawing."""
+        drawn = self._draws[:n_draws]
+        return drawn[~np.isin(drawn, list(self._bad))]
+
     def __iter__(self) -> Generator[Batch, None, None]:
         """Yield the batches in order.
 

@@ -51,6 +51,11 @@ class SiteState:
         """Folder of exact sketches; they never leave."""
         return self.folder / "sketches"
 
+    @property
+    def admissions(self) -> Path:
+        """Folder of the record which patients are in a released cohort; it never leaves."""
+        return self.folder / "admissions"
+
     def contact_sheet_path(self, task: str) -> Path:
         """Where the pictures are kept that a person looks at to describe a task; they never leave."""
         return self.folder / "contact-sheets" / f"{task}.png"

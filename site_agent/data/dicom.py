@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -36,12 +36,13 @@ class _File:
     """A file that is, or by its name claims to be, a DICOM image; the header is empty where unreadable."""
 
     entry: FileEntry
-    header: Dataset
+    header: Dataset = field(repr=False)
 
     @property
     def patient(self) -> str:
         """Whose image it is: a study belongs to one patient, and a file to one study."""
-        return str(self.header.get("PatientID") or self.header.get("StudyInstanceUID") or self.entry.path)
+        patient = str(self.header.get("PatientID") or "").strip()
+        return patient or str(self.header.get("StudyInstanceUID") or printable(self.entry.path))
 
     @property
     def n_frames(self) -> int:
@@ -53,7 +54,7 @@ class _Labelled:
     file: _File
     label: str
     split: str | None
-    patient: str
+    patient: str = field(repr=False)
 
 
 class DicomSource(ImageSource):

@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -34,7 +34,7 @@ class Listing:
     stamps: tuple[str, ...]
     labels: Indices
     class_names: tuple[str, ...]
-    patients: tuple[str, ...] | None = None
+    patients: tuple[str, ...] | None = field(default=None, repr=False)
     splits: tuple[str, ...] | None = None
 
     @classmethod

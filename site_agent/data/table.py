@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from federation.errors import DataError
@@ -28,9 +28,9 @@ class Row:
     """
 
     line: int
-    key: str
+    key: str = field(repr=False)
     label: str
-    patient: str | None
+    patient: str | None = field(repr=False)
     split: str | None
 
 
@@ -120,12 +120,12 @@ def _positions(header: list[str], columns: Columns, table: Path) -> dict[str, in
         for field, name in (("patient", columns.patient), ("split", columns.split))
         if name is not None or field in header
     }
-    for field, name in wanted.items():
+    for what, name in wanted.items():
         if header.count(name) != 1:
             problem = "twice" if header.count(name) else "not"
             raise DataError(
-                f"{table} has no single column {name!r} for the {field}: it is {problem} among {header}",
-                remedy=f'set columns = {{ {field} = "…" }} to the right one',
+                f"{table} has no single column {name!r} for the {what}: it is {problem} among {header}",
+                remedy=f'set columns = {{ {what} = "…" }} to the right one',
             )
     return {field: header.index(name) for field, name in wanted.items()}
 
@@ -137,10 +137,10 @@ def _row(cells: list[str], line: int, positions: dict[str, int], width: int, tab
             remedy="quote cells that contain the separator",
         )
     values = {field: cells[position].strip() for field, position in positions.items()}
-    for field, value in values.items():
+    for what, value in values.items():
         if not value:
             raise DataError(
-                f"{table.name} line {line}: the {field} is empty",
+                f"{table.name} line {line}: the {what} is empty",
                 remedy="fill it in or drop the row",
             )
     return Row(line, values["path"], values["label"], values.get("patient"), values.get("split"))

@@ -1,6 +1,7 @@
 """The Fisher sketch of a task: a head from the features of one pass, gradients from the next."""
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from site_agent.fisher.head import LinearHead
 from site_agent.fisher.montecarlo import MonteCarlo
 from site_agent.fisher.variational import DRAWS, Variational
 from site_agent.loading import Batch
+from site_agent.weighted_sketches import WeightedSketches
 
 HEAD_IMAGES = 20_000
 """Images that the head is fitted to at most; their features are the only thing that is kept per image."""
@@ -66,7 +68,12 @@ def n_passes(parameters: FisherParameters, n_images: int) -> int:
 
 
 def estimate(
-    next_pass: Pass, extractor: Extractor, head: LinearHead, parameters: FisherParameters, passes: int
+    next_pass: Pass,
+    extractor: Extractor,
+    head: LinearHead,
+    parameters: FisherParameters,
+    passes: int,
+    weights: npt.NDArray[np.int64] | None = None,
 ) -> FisherSketch:
     """Return the Fisher sketch of a task.
 
@@ -76,14 +83,20 @@ def estimate(
         head: The task's classifier on its features.
         parameters: What the space fixes.
         passes: How many passes to take, see ``n_passes``.
+        weights: int64 [n_source], how often each image of the source counts; None for once, as it always is
+            in a variational estimate.
     """
     if parameters.estimator == "variational":
         return _variational(next_pass, Variational(extractor, head, parameters), parameters, passes)
-    squares, sketch = MonteCarlo(extractor, head, parameters), FisherSketch.zero(parameters)
+    squares, n_seen = MonteCarlo(extractor, head, parameters), 0
+    sums = WeightedSketches({FisherSketch.kind: FisherSketch.zero(parameters)})
     for batch in next_pass():
-        for images in torch.split(batch.images, extractor.portion):
-            sketch = sketch.update(squares(images, sketch.n))
-    return sketch
+        parts = (torch.split(part, extractor.portion) for part in (batch.images, batch.indices))
+        for images, indices in zip(*parts, strict=True):
+            counts = np.ones(len(images), np.int64) if weights is None else weights[indices.numpy()]
+            sums = sums.with_more(squares(images, n_seen), counts)
+            n_seen += len(images)
+    return cast(FisherSketch, sums.total()[FisherSketch.kind])
 
 
 def _variational(
