@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from benchmarks.timing import seconds_of
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from site_agent.ledger import Budget, Charge, Ledger, Scope
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.ledger.verify import verify_ledger
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def measure(folder, n_entries):
-    identity = SiteIdentity.load_or_create("site", folder / "identity.key")
+    identity = Identity.load_or_create("site", folder / "identity.key")
     ledger = Ledger.open(folder, identity)
     for i in range(n_entries):
         ledger.charge(release(i), BUDGETS)

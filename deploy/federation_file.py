@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from deploy.site_policy import PrivacyConfig
 from federation import distances
 from federation.config_complaints import describe
 from federation.config_file import read_config
@@ -90,8 +91,8 @@ class SpaceConfig(SamplingConfig):
     @field_validator("sketches")
     @classmethod
     def _sketches_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if "histogram" not in names:
-            raise ValueError("sketches must name 'histogram'; others come beside it")
+        if not names:
+            raise ValueError("name at least one sketch, for example 'histogram'")
         return tuple(kind(name).kind for name in _once(names))
 
     @field_validator("layers")
@@ -128,6 +129,7 @@ class FederationConfig(_Strict):
 
     consortium: ConsortiumConfig
     space: SpaceConfig = Field(default_factory=SpaceConfig)
+    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     site: tuple[SiteConfig, ...] = Field(min_length=2, description="the hospitals")
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,19 @@ from aggregator.server_app import app as server_app
 from deploy.federation_file import FederationConfig, SpaceConfig
 from deploy.inprocess import Config, Node, run_in_process
 from deploy.progress_display import ProgressDisplay
+from deploy.site_policy import policy_text
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
 from federation.identity import Identity
 from federation.space import Space
+from federation.trust import TrustMode
+from site_agent.approval import approve
 from site_agent.client_app import app as client_app
 from site_agent.config import SiteConfig
 from site_agent.data import open_source
 from site_agent.extractors import Extractor, ExtractorSpec, load_extractor
+from site_agent.jobs import Site
+from site_agent.policy import POLICY_FILE
 from site_agent.space_builder import SpaceRecipe, build_space_once
 from site_agent.state import SiteState
 
@@ -111,11 +116,10 @@ def prepare(config: FederationConfig, display: ProgressDisplay | None = None) ->
     display.stage("checking the data")
     check_data(config)
     display.stage(f"building the space: {config.space.extractor}, {config.space.bins} bins")
-    open_space(config.space, output / SPACE_FILE, display)
+    space, _ = open_space(config.space, output / SPACE_FILE, display)
     hub = Identity.load_or_create(config.consortium.name, output / HUB_KEY_FILE)
-    roster: dict[str, str] = {}
-    site_files = [_write_site(_answering(hub, site), config.space, output, roster) for site in config.site]
-    return Prepared(tuple(site_files), _write_hub(config, output, roster), output / CATALOGUE_FILE)
+    site_files = tuple(_write_site(site, config, space, hub) for site in config.site)
+    return Prepared(site_files, _write_hub(config, output, site_files), output / CATALOGUE_FILE)
 
 
 def simulate(config: FederationConfig, display: ProgressDisplay) -> Simulation:
@@ -168,24 +172,32 @@ def open_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> tupl
     return build_space_once(recipe, extractor, path, display.reference), extractor
 
 
-def _answering(hub: Identity, site: SiteConfig) -> SiteConfig:
-    """Return a site that answers this aggregator alone, unless it names its aggregators itself."""
-    return site.model_copy(update={"aggregators": site.aggregators or (hub.public_key,)})
+def _write_site(site: SiteConfig, config: FederationConfig, space: Space, hub: Identity) -> Path:
+    """Give a site a folder with its own configuration, policy and key, as a real one would have.
 
-
-def _write_site(site: SiteConfig, space: SpaceConfig, output: Path, roster: dict[str, str]) -> Path:
-    """Give a site a folder with its own configuration and key, as a real one would have, and enrol it."""
-    folder = output / "sites" / site.name
+    The words of its private cards count as read: they stand in the federation file.
+    """
+    folder = config.consortium.output / "sites" / site.name
     own = site.model_copy(
-        update={"state": Path(), "weights": space.weights_config, "acceleration": space.acceleration}
+        update={
+            "state": Path(),
+            "weights": config.space.weights_config,
+            "acceleration": config.space.acceleration,
+        }
     )
-    path = folder / "site.toml"
+    path, state = folder / "site.toml", SiteState(folder)
     write_atomically(path, tomli_w.dumps(own.model_dump(mode="json", exclude_none=True)).encode())
-    roster[site.name] = Identity.load_or_create(site.name, SiteState(folder).key_path).public_key
+    if site.policy is None:
+        text = policy_text(site, config.privacy, space, hub.public_key)
+        write_atomically(folder / POLICY_FILE, text.encode())
+    for dataset in site.dataset:
+        if site.mode(dataset) is TrustMode.PRIVATE:
+            approve(state, dataset.private_card())
     return path
 
 
-def _write_hub(config: FederationConfig, output: Path, roster: dict[str, str]) -> Path:
+def _write_hub(config: FederationConfig, output: Path, site_files: Sequence[Path]) -> Path:
+    sites = [Site.open(path) for path in site_files]
     consortium, space = config.consortium, config.space
     hub = HubConfig(
         consortium=consortium.name,
@@ -200,7 +212,7 @@ def _write_hub(config: FederationConfig, output: Path, roster: dict[str, str]) -
         ceiling=space.ceiling,
         replacement=space.replacement,
         seed=space.seed,
-        site=tuple(EnrolledSite(name=name, public_key=key) for name, key in roster.items()),
+        site=tuple(EnrolledSite(name=s.config.name, public_key=s.identity.public_key) for s in sites),
     )
     path = output / "hub.toml"
     write_atomically(path, tomli_w.dumps(hub.model_dump(mode="json", exclude_none=True)).encode())

@@ -19,4 +19,4 @@ class TrustMode(StrEnum):
     @property
     def available(self) -> bool:
         """Whether this version can work in the mode."""
-        return self in (TrustMode.LISTEN, TrustMode.OPEN)
+        return self is not TrustMode.POOLED

@@ -5,20 +5,17 @@ patient is in. This holds only while cohorts are disjoint, which is enforced her
 Patients are remembered as keyed hashes: without the site's secret nobody can tell who is among them.
 """
 
-import fcntl
 import hashlib
 import hmac
 import json
-import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from federation.canonical import canonical_json
 from federation.errors import PolicyError, StoreError
-from federation.files import create_atomically, read_file, write_atomically
+from federation.files import create_atomically, locked, read_file, write_atomically
 from federation.names import check_name
 from site_agent.data.source import ImageSource
 from site_agent.patients import is_known
@@ -98,7 +95,7 @@ class Admissions:
         """
         check_name("cohort", cohort)
         tokens = self.tokens(patients) if isinstance(patients, ImageSource) else patients
-        with _alone(self.folder):
+        with locked(self.folder / "lock"):
             known = self.cohorts
             if known.get(cohort) == tokens:
                 return
@@ -186,21 +183,3 @@ def _decode(data: bytes, owner: Admissions) -> dict[str, Tokens]:
 
 def _seal(content: Mapping[str, object], folder: Path) -> str:
     return hmac.new(_secret(folder), canonical_json(["record", content]), hashlib.sha256).hexdigest()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes and threads of the site from changing the records meanwhile."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreError(
-            f"{folder} cannot be written: {error.strerror}",
-            remedy="free disk space or correct the folder's permissions",
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)

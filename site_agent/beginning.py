@@ -4,7 +4,7 @@ from pathlib import Path
 
 from federation.errors import ConfigError
 from federation.files import create_atomically
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from federation.names import check_name
 from site_agent.policy import POLICY_FILE
 from site_agent.state import SiteState
@@ -13,7 +13,7 @@ _TEMPLATES = {"site.toml": "site.example.toml", POLICY_FILE: "policy.example.tom
 _EXAMPLE_NAME = "st-anna"
 
 
-def begin_site(folder: Path, name: str) -> SiteIdentity:
+def begin_site(folder: Path, name: str) -> Identity:
     """Write a commented site file and policy, make the signing key, and return the site's identity.
 
     Args:
@@ -31,4 +31,4 @@ def begin_site(folder: Path, name: str) -> SiteIdentity:
     for file, template in _TEMPLATES.items():
         text = (Path(__file__).parent / template).read_text("utf-8")
         create_atomically(folder / file, text.replace(f'"{_EXAMPLE_NAME}"', f'"{name}"').encode())
-    return SiteIdentity.load_or_create(name, SiteState(folder / "state").key_path)
+    return Identity.load_or_create(name, SiteState(folder / "state").key_path)

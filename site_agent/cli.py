@@ -29,7 +29,7 @@ def init(
 
     identity = begin_site(folder, name or folder.resolve().name)
     typer.echo(f"wrote {folder / 'site.toml'} and {folder / 'policy.toml'}")
-    typer.echo(f"public key of {identity.site}: {identity.public_key}")
+    typer.echo(f"public key of {identity.name}: {identity.public_key}")
     typer.echo(
         "next: name your datasets in site.toml, fill in the aggregator's key and the space in policy.toml,\n"
         "and tell the aggregator's people your public key by phone; until then nothing leaves this site"

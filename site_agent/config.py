@@ -6,11 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from federation.config_file import read_config
 from federation.errors import ConfigError
-from federation.key_config import PublicKey
 from federation.names import check_name
 from federation.trust import TrustMode
 from site_agent.dataset_config import DatasetConfig
 from site_agent.network.acceleration import Acceleration
+from site_agent.policy import POLICY_FILE
 
 
 class WeightsConfig(BaseModel):
@@ -48,8 +48,8 @@ class SiteConfig(BaseModel):
     name: str = Field(description="name of the site")
     trust: TrustMode = Field(TrustMode.LISTEN, description="trust mode of tasks that name none")
     state: Path = Field(Path("state"), description="folder for key, releases and log")
-    aggregators: tuple[PublicKey, ...] = Field(
-        (), description="public keys of the aggregators that are answered; with none listed, any is"
+    policy: Path | None = Field(
+        None, description=f"file that says what may leave, to whom; {POLICY_FILE} beside this file"
     )
     weights: WeightsConfig = Field(default_factory=WeightsConfig)
     acceleration: Acceleration = Field("auto")
@@ -79,6 +79,7 @@ class SiteConfig(BaseModel):
         return self.model_copy(
             update={
                 "state": base / self.state,
+                "policy": self.policy and base / self.policy,
                 "weights": self.weights.resolve(base),
                 "dataset": tuple(dataset.resolve(base) for dataset in self.dataset),
             }
@@ -91,4 +92,6 @@ class SiteConfig(BaseModel):
         Raises:
             ConfigError: If the file is missing or wrong.
         """
-        return read_config(path, cls).resolve(path.resolve().parent)
+        folder = path.resolve().parent
+        config = read_config(path, cls).resolve(folder)
+        return config.model_copy(update={"policy": config.policy or folder / POLICY_FILE})

@@ -77,6 +77,9 @@ class _Dataset(_Strict):
     """Under which terms models trained on it may be shared."""
     contact: str = ""
     """Whom to ask about it."""
+    declared_classes: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """Class → number of images that a release with noise may state, rounded as the site likes; the true
+    numbers stay at the site then."""
     properties: KnownProperties = Field(default_factory=dict)
     """Six visual properties that others compare; `fedprint site describe` asks for them."""
 
@@ -107,6 +110,10 @@ class _Dataset(_Strict):
         words = self.model_dump(include=_CARD_WORDS)
         properties = ExpertProperties.from_json(self.properties)
         return TaskCard(self.task, n_images, dict(classes), properties=properties, **words)
+
+    def private_card(self) -> TaskCard:
+        """Return the card of a release with noise: what the site declares; noise says how many images."""
+        return self.card(0, self.declared_classes)
 
 
 _CARD_WORDS = {"title", "modality", "body_part", "keywords", "licence", "contact"}

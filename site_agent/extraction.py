@@ -16,7 +16,15 @@ from federation.container import pack, unpack
 from federation.errors import DeadlineError, FedprintError, PolicyError
 from federation.files import read_file, write_atomically
 from federation.sampling import SamplingPlan
-from federation.sketches import FisherSketch, HistogramSketch, Sketch, decode_sketch, encode_arrays, zeros
+from federation.sketches import (
+    CdfSketch,
+    FisherSketch,
+    HistogramSketch,
+    Sketch,
+    decode_sketch,
+    encode_arrays,
+    zeros,
+)
 from federation.sketches.fisher_parameters import FisherParameters
 from federation.space import Space
 from federation.stopping import CHECKPOINT, expected_images, is_enough
@@ -66,6 +74,7 @@ class Work:
         max_unreadable: Largest share of unreadable images.
         deadline: Unix time after which the work is given up.
         patients: How the source was bounded, or None where every image counts once.
+        levels: How many levels a cdf sketch has; None for all of the space.
 
     Raises:
         PolicyError: If patients are bounded, but something else lets one of them change what others add.
@@ -77,6 +86,7 @@ class Work:
     max_unreadable: float
     deadline: float
     patients: PatientSample | None = None
+    levels: int | None = None
 
     def __post_init__(self) -> None:
         if self.patients is not None:
@@ -84,14 +94,19 @@ class Work:
 
     @classmethod
     def of_patients(
-        cls, patients: PatientSample, space: Space, max_unreadable: float, deadline: float
+        cls,
+        patients: PatientSample,
+        space: Space,
+        max_unreadable: float,
+        deadline: float,
+        levels: int | None = None,
     ) -> Self:
         """Return the work of sketching bounded patients, every image of theirs once.
 
         Raises:
             PolicyError: If the space lets one patient change what others add.
         """
-        return cls(patients.source, space, SamplingPlan(None), max_unreadable, deadline, patients)
+        return cls(patients.source, space, SamplingPlan(None), max_unreadable, deadline, patients, levels)
 
     @property
     def weights(self) -> Indices:
@@ -101,7 +116,7 @@ class Work:
     def key(self, arithmetic: str) -> str:
         """Return the hash of everything that decides the bytes of the sketches."""
         parts = [self.space.space_id, self.source.digest(), asdict(self.sampling), arithmetic]
-        bounded = [] if self.patients is None else [self.patients.digest()]
+        bounded = [] if self.patients is None else [self.patients.digest(), self.levels]
         return sha256_hex(canonical_json(parts + bounded))
 
 
@@ -209,6 +224,8 @@ def _first_pass(
 def _feature_sketches(work: Work) -> dict[str, Sketch]:
     """Return what is made of features, and the histogram that an adaptive plan reads in any space."""
     found = {kind: zero for kind, zero in zeros(work.space).items() if kind != FisherSketch.kind}
+    if work.levels is not None and isinstance(cdf := found.get(CdfSketch.kind), CdfSketch):
+        found[CdfSketch.kind] = CdfSketch.zero(cdf.known, work.levels)
     if work.sampling.tolerance is not None:
         found.setdefault(HistogramSketch.kind, HistogramSketch.for_space(work.space))
     return found

@@ -3,14 +3,15 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 from federation import distances
 from federation.canonical import canonical_json
-from federation.errors import DeadlineError, FedprintError, PolicyError
+from federation.errors import DeadlineError, FedprintError, PolicyError, TrustModeError
 from federation.files import write_atomically
 from federation.fingerprint import Fingerprint
 from federation.identity import Identity
@@ -27,17 +28,23 @@ from federation.ranking import Candidates, Recommendation, rank_sources
 from federation.sampling import SamplingPlan
 from federation.space import Space
 from federation.trust import TrustMode
-from site_agent.aggregators import require_known_aggregator
+from site_agent.approval import require_approved
 from site_agent.config import SiteConfig
-from site_agent.data import open_source
+from site_agent.data import ImageSource, open_source
 from site_agent.dataset_config import DatasetConfig
-from site_agent.extraction import Work, sketch_once
+from site_agent.extraction import Sketched, Work, sketch_once
 from site_agent.extractors import Acceleration, Extractor, ExtractorSpec, load_extractor
+from site_agent.ledger.book import Ledger
+from site_agent.patients import bound_patients
+from site_agent.policy import POLICY_FILE, Policy, TaskPolicy
+from site_agent.private_release import PrivateRelease
 from site_agent.progress import Progress, report
-from site_agent.release import Candidate, check_mode, release
+from site_agent.release import Candidate, release_openly
 from site_agent.state import SiteState
 
 log = logging.getLogger("fedprint.site")
+Answering: TypeAlias = Callable[[DatasetConfig, Policy], TaskResult]
+"""What is done for a task whose policy is known."""
 _loading = threading.Lock()
 
 
@@ -48,6 +55,11 @@ class Site:
     config: SiteConfig
     identity: Identity
     state: SiteState
+
+    @property
+    def policy_path(self) -> Path:
+        """The file of the site's own rules; it is read for every request."""
+        return self.config.policy or Path(POLICY_FILE)
 
     @classmethod
     def open(cls, path: Path) -> "Site":
@@ -63,24 +75,83 @@ class Site:
 
 
 def fingerprint_tasks(site: Site, request: FingerprintRequest) -> SiteReply:
-    """Release fingerprints of every task whose trust mode allows it.
+    """Release fingerprints of every task whose trust mode and policy allow it.
 
     A task that fails does not stop the others. A job that was answered before is answered with the stored
     bytes.
     """
 
-    def fingerprint(dataset: DatasetConfig) -> TaskResult:
-        mode = site.config.mode(dataset)
-        check_mode(dataset.task, mode)
+    def fingerprint(dataset: DatasetConfig, policy: Policy) -> TaskResult:
+        mode = _working_mode(site, dataset)
         if mode is TrustMode.LISTEN:
             return TaskResult(dataset.task, WITHHELD)
-        stored = site.state.release(request.job.job_id, dataset.task)
+        allowed = policy.task(dataset.task)
+        allowed.require(mode)
+        allowed.check_request(request.space, request.job.aggregator)
+        stored = _stored(site, dataset.task, request)
         if stored is None:
-            candidate = _candidate(site, dataset, request.space, request.sampling, request.job)
-            stored = release(candidate, mode, site.identity, site.state, request.job.job_id)
+            stored = _RELEASES[mode](site, dataset, request, allowed)
         return TaskResult(dataset.task, DONE, stored)
 
     return _answer_for_each_task(site, request.job, fingerprint)
+
+
+def _working_mode(site: Site, dataset: DatasetConfig) -> TrustMode:
+    mode = site.config.mode(dataset)
+    if not mode.available:
+        raise TrustModeError(
+            f"task {dataset.task}: trust mode {mode.value!r} is not available yet",
+            remedy="use 'listen' (nothing leaves), 'private' or, for public data only, 'open'",
+        )
+    return mode
+
+
+def _stored(site: Site, task: str, request: FingerprintRequest) -> bytes | None:
+    """Return what the job was answered with before.
+
+    Raises:
+        PolicyError: If it was about another space.
+    """
+    stored = site.state.release(request.job.job_id, task)
+    if stored is not None and Fingerprint.from_bytes(stored).space_id != request.space.space_id:
+        raise PolicyError(
+            f"job {request.job.job_id} was answered for task {task} in another space",
+            remedy="ask under a job id of its own",
+        )
+    return stored
+
+
+def _open(site: Site, dataset: DatasetConfig, request: FingerprintRequest, allowed: TaskPolicy) -> bytes:
+    del allowed
+    source = open_source(dataset)
+    work = Work(source, request.space, request.sampling, dataset.max_unreadable, request.job.deadline)
+    candidate = _candidate(site, dataset, work, source.class_counts(), request.job)
+    return release_openly(candidate, site.identity, site.state, request.job.job_id)
+
+
+def _private(site: Site, dataset: DatasetConfig, request: FingerprintRequest, allowed: TaskPolicy) -> bytes:
+    terms, job = allowed.terms, request.job
+    require_approved(site.state, dataset.private_card())
+
+    def sketch(source: ImageSource) -> Sketched:
+        patients = bound_patients(source, terms.images_per_patient)
+        limit, levels = dataset.max_unreadable, terms.levels
+        return _sketched(
+            site, dataset, Work.of_patients(patients, request.space, limit, job.deadline, levels), job
+        )
+
+    def describe(sketched: Sketched) -> Candidate:
+        card, plan = dataset.private_card(), SamplingPlan(None)
+        return Candidate(card, sketched.sketches, request.space, plan, sketched.arithmetic, 0)
+
+    ledger = Ledger.open(site.state.folder, site.identity)
+    source = open_source(dataset)
+    return PrivateRelease(
+        site.identity, site.state, ledger, allowed, request.space, job.job_id, source, sketch, describe
+    ).release()
+
+
+_RELEASES = {TrustMode.OPEN: _open, TrustMode.PRIVATE: _private}
 
 
 def rank_locally(site: Site, request: ListenRequest) -> SiteReply:
@@ -90,10 +161,13 @@ def rank_locally(site: Site, request: ListenRequest) -> SiteReply:
     def catalogue() -> list[Fingerprint]:
         return [Fingerprint.from_bytes(encoded).bind(request.space) for encoded in request.catalogue]
 
-    def rank(dataset: DatasetConfig) -> TaskResult:
+    def rank(dataset: DatasetConfig, policy: Policy) -> TaskResult:
+        del policy
         if site.config.mode(dataset) is not TrustMode.LISTEN:
             return TaskResult(dataset.task, WITHHELD)
-        candidate = _candidate(site, dataset, request.space, request.sampling, request.job)
+        source = open_source(dataset)
+        work = Work(source, request.space, request.sampling, dataset.max_unreadable, request.job.deadline)
+        candidate = _candidate(site, dataset, work, source.class_counts(), request.job)
         target = candidate.fingerprint(site.config.name, TrustMode.LISTEN)
         ranking = _rank(target, catalogue(), request.space, request.distance)
         content = canonical_json([asdict(choice) for choice in ranking])
@@ -104,26 +178,26 @@ def rank_locally(site: Site, request: ListenRequest) -> SiteReply:
     return _answer_for_each_task(site, request.job, rank)
 
 
-def _answer_for_each_task(
-    site: Site, job: JobHeader, work: Callable[[DatasetConfig], TaskResult]
-) -> SiteReply:
+def _answer_for_each_task(site: Site, job: JobHeader, work: Answering) -> SiteReply:
+    """Answer an aggregator that the policy names, task by task; without a policy nobody is answered."""
     try:
-        require_known_aggregator(job.aggregator, site.config.aggregators)
-    except PolicyError as error:
+        policy = Policy.read(site.policy_path)
+        policy.check_aggregator(job.aggregator)
+    except FedprintError as error:
         site.state.record("refused", job=job.job_id, code=error.code, text=str(error))
         return SiteReply(site.config.name, job.job_id, job.nonce, code=error.code)
-    results = tuple(_guarded(site, job, dataset, work) for dataset in site.config.dataset)
+    results = tuple(_guarded(site, job, dataset, policy, work) for dataset in site.config.dataset)
     return SiteReply(site.config.name, job.job_id, job.nonce, results)
 
 
 def _guarded(
-    site: Site, job: JobHeader, dataset: DatasetConfig, work: Callable[[DatasetConfig], TaskResult]
+    site: Site, job: JobHeader, dataset: DatasetConfig, policy: Policy, work: Answering
 ) -> TaskResult:
     """Turn any failure into a code; the text goes to the site's own log."""
     try:
         if time.time() > job.deadline:
             raise DeadlineError(f"task {dataset.task} was not begun before the deadline")
-        return work(dataset)
+        return work(dataset, policy)
     except FedprintError as error:
         code, text = error.code, str(error)
     except Exception as error:
@@ -134,22 +208,24 @@ def _guarded(
 
 
 def _candidate(
-    site: Site, dataset: DatasetConfig, space: Space, sampling: SamplingPlan, job: JobHeader
+    site: Site, dataset: DatasetConfig, work: Work, classes: Mapping[str, int], job: JobHeader
 ) -> Candidate:
-    source = open_source(dataset)
-    extractor = _extractor(site.config, space)
-    work = Work(source, space, sampling, dataset.max_unreadable, job.deadline)
+    sketched = _sketched(site, dataset, work, job)
+    card, n_unreadable = dataset.card(sketched.n, classes), len(sketched.unreadable)
+    return Candidate(card, sketched.sketches, work.space, work.sampling, sketched.arithmetic, n_unreadable)
+
+
+def _sketched(site: Site, dataset: DatasetConfig, work: Work, job: JobHeader) -> Sketched:
+    """Return the exact sketches of a task, and leave unreadable images in the site's log."""
     sketched = sketch_once(
         work,
-        extractor,
+        _extractor(site.config, work.space),
         site.state.sketches,
         lambda done, total: report(Progress(site.config.name, dataset.task, done, total)),
     )
     for bad in sketched.unreadable:
         site.state.record("unreadable", job=job.job_id, task=dataset.task, image=bad.name, text=bad.reason)
-    card = dataset.card(sketched.n, source.class_counts())
-    n_unreadable = len(sketched.unreadable)
-    return Candidate(card, sketched.sketches, space, sampling, sketched.arithmetic, n_unreadable)
+    return sketched
 
 
 def _rank(

@@ -36,6 +36,7 @@ class PrivateTerms:
         images_per_patient: Most images of one patient that count.
         minimum_patients: Fewer patients release nothing.
         refresh: What may leave when the data have changed.
+        levels: How many levels of thresholds a cdf sketch has; None: all of the space.
     """
 
     population: Budget
@@ -44,6 +45,7 @@ class PrivateTerms:
     images_per_patient: int
     minimum_patients: int
     refresh: Refresh
+    levels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ class Policy(BaseModel):
             table.images_per_patient or 1,
             table.minimum_patients or 1,
             table.refresh or "never",
+            table.levels,
         )
 
     def _check_private(self, name: str, task: TaskTable) -> None:

@@ -9,9 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from federation.privacy.accounting import rho_for
 from federation.sketches.kinds import KINDS
 from federation.trust import TrustMode
-
-MOST_IMAGES_PER_PATIENT = 16
-"""The weight of a patient is lcm(1, …, k), which grows like e^k."""
+from site_agent.patients import MAX_IMAGES_PER_PATIENT
 
 ANY = "any"
 """Every space is allowed."""
@@ -76,7 +74,7 @@ _FOR_PRIVATE = (
 )
 _ONLY_PRIVATE = (
     *("population", "eps", "rho", "release_eps", "release_rho", "delta", "period_days"),
-    *("images_per_patient", "minimum_patients", "refresh"),
+    *("images_per_patient", "minimum_patients", "refresh", "levels"),
 )
 
 
@@ -122,11 +120,12 @@ class TaskTable(_Table):
     release_rho: Rho | None = None
     delta: Delta | None = None
     period_days: Days | None = None
-    images_per_patient: Annotated[int, Field(ge=1, le=MOST_IMAGES_PER_PATIENT)] | None = None
+    images_per_patient: Annotated[int, Field(ge=1, le=MAX_IMAGES_PER_PATIENT)] | None = None
     minimum_patients: Annotated[int, Field(ge=1)] | None = None
     spaces: Annotated[tuple[str, ...], BeforeValidator(_space_ids)] | None = None
     sketches: Annotated[tuple[SketchKind, ...], Several] | None = None
     refresh: Literal["never", "new-patients", "whole"] | None = None
+    levels: Annotated[int, Field(ge=1, le=4)] | None = None
 
     @property
     def private(self) -> bool:

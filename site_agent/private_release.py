@@ -186,7 +186,7 @@ class PrivateRelease:
         return Charge(release_id, self.job_id, self.policy.name, terms.population.name, cohort, rho)
 
     def _cohort(self, number: int) -> str:
-        return f"{self.space.space_id[:16]}-{number}"
+        return f"{self.space.space_id[:16]}/cohort-{number}"
 
     def _finish_what_was_charged(self) -> None:
         pending = self._files.pending()
@@ -205,7 +205,7 @@ class PrivateRelease:
         signed = replace(fingerprint, privacy=statement).signed_by(self.identity)
         encoded = signed.to_bytes()
         if charge.cohort is not None:
-            self._admissions.remember(charge.cohort, pending.tokens)
+            self._admissions.remember(charge.cohort.rpartition("/")[2], pending.tokens)
         self.state.keep_release(charge.job_id, charge.task, encoded)
         self._files.keep_standing(Standing(pending.digest, encoded))
         self.state.record(
@@ -222,7 +222,7 @@ def _require_same_terms(task: str, before: PrivacyStatement, now: PrivacyStateme
             raise PolicyError(
                 f"task {task}: {name} was {getattr(before, name)} for the patients released before and is "
                 f"{getattr(now, name)} now, so that their sum would mean nothing",
-                remedy="restore it in the policy, or set refresh = \"whole\" to release everybody anew",
+                remedy='restore it in the policy, or set refresh = "whole" to release everybody anew',
             )
 
 

@@ -60,6 +60,10 @@ class SiteState:
         """Where the pictures are kept that a person looks at to describe a task; they never leave."""
         return self.folder / "contact-sheets" / f"{task}.png"
 
+    def approval_path(self, task: str) -> Path:
+        """Where it is kept which card of a task may leave."""
+        return self.folder / "approved-cards" / f"{task}.sha256"
+
     def ranking_path(self, task: str) -> Path:
         """Where a listening task's latest local ranking is kept."""
         return self.folder / "rankings" / f"{task}.json"

@@ -12,7 +12,7 @@ from typing import Any
 from federation.canonical import sha256_hex
 from federation.errors import BudgetError, LedgerError, PolicyError, StoreError
 from federation.files import write_atomically
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from site_agent.ledger.budget import Budget, Charge, Scope
 from site_agent.ledger.chain import Chain, read_chain
 from site_agent.ledger.entry import CHARGE, NOTHING_BEFORE, RESTART, START, Entry
@@ -32,14 +32,14 @@ Clock = Callable[[], float]
 class Ledger:
     """A site's privacy ledger, safe to use from several threads and processes at once."""
 
-    def __init__(self, folder: Path, identity: SiteIdentity, clock: Clock) -> None:
+    def __init__(self, folder: Path, identity: Identity, clock: Clock) -> None:
         self._files = LedgerFiles(folder)
         self._identity = identity
         self._clock = clock
         self._chain = Chain()
 
     @classmethod
-    def open(cls, folder: Path, identity: SiteIdentity, clock: Clock = time.time) -> "Ledger":
+    def open(cls, folder: Path, identity: Identity, clock: Clock = time.time) -> "Ledger":
         """Return the ledger in a site's state folder; a site that never released with noise gets a new one.
 
         Args:
@@ -62,7 +62,7 @@ class Ledger:
     def restart(
         cls,
         folder: Path,
-        identity: SiteIdentity,
+        identity: Identity,
         budgets: Sequence[Budget],
         clock: Clock = time.time,
     ) -> "Ledger":
@@ -114,6 +114,24 @@ class Ledger:
             for budget in budgets:
                 self._check(charge, budget, now)
             return self._append(CHARGE, charge.to_json())
+
+    def check(self, charge: Charge, budgets: Sequence[Budget]) -> None:
+        """Raise unless a charge could be made now; arguments and errors as of ``charge``."""
+        _check_concerned(charge, budgets)
+        with self._files.locked():
+            self._catch_up()
+            for budget in budgets:
+                self._check(charge, budget, self._now())
+
+    def charged(self, release_id: str) -> Entry | None:
+        """Return the entry of a release, if it was charged.
+
+        Raises:
+            LedgerError: If the ledger is missing or damaged.
+        """
+        with self._files.locked():
+            self._catch_up()
+            return self._chain.charged(release_id)
 
     def entries(self) -> tuple[Entry, ...]:
         """Return all entries, oldest first.
@@ -207,8 +225,8 @@ def _same(found: Entry, charge: Charge) -> Entry:
     return found
 
 
-def _beginning(identity: SiteIdentity) -> dict[str, Any]:
-    return {"site": identity.site, "public_key": identity.public_key, "ledger": secrets.token_hex(16)}
+def _beginning(identity: Identity) -> dict[str, Any]:
+    return {"site": identity.name, "public_key": identity.public_key, "ledger": secrets.token_hex(16)}
 
 
 def _all_spent(budgets: Sequence[Budget]) -> dict[str, Any]:

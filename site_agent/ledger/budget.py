@@ -61,8 +61,8 @@ class Charge:
         job_id: The job that it answers.
         task: The task that is released.
         population: The patients behind the task.
-        cohort: Patients admitted in one stretch of time, disjoint from every other cohort of the task;
-            None: all patients of the task.
+        cohort: Patients admitted in one stretch of time, ``series/name``, disjoint from every other cohort of
+            the series; None: all patients of the task.
         rho: The zCDP cost of the release.
         mechanism: What the noise was, in numbers and words that canonical JSON can hold.
     """

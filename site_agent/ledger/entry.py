@@ -10,7 +10,7 @@ from typing import Any
 
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import BudgetError
-from federation.identity import SiteIdentity, verify
+from federation.identity import Identity, verify
 from site_agent.ledger.budget import Charge, Scope
 from site_agent.ledger.spending import Outlay
 
@@ -65,7 +65,7 @@ class Entry:
 
     @classmethod
     def sign(
-        cls, identity: SiteIdentity, seq: int, at: float, previous: str, kind: str, body: Mapping[str, Any]
+        cls, identity: Identity, seq: int, at: float, previous: str, kind: str, body: Mapping[str, Any]
     ) -> "Entry":
         """Return a new entry with the site's signature."""
         content = {"seq": seq, "at": at, "previous": previous, "kind": kind, "body": dict(body)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from federation.canonical import canonical_json
 from federation.errors import LedgerError, SignatureError
-from federation.identity import SiteIdentity, verify
+from federation.identity import Identity, verify
 from site_agent.ledger.entry import Entry
 
 _DOMAIN = b"fedprint ledger head 1\n"
@@ -28,7 +28,7 @@ class Head:
         """Return the head of a ledger that ends with an entry."""
         return cls(entry.seq, entry.hash)
 
-    def sign(self, identity: SiteIdentity) -> bytes:
+    def sign(self, identity: Identity) -> bytes:
         """Return the content of the head's file."""
         return _encode(self, identity.sign(_signed_bytes(self)))
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from federation.errors import StoreError
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from site_agent.config import SiteConfig
 from site_agent.ledger.budget import Budget, Charge, Scope
 from site_agent.ledger.chain import Chain, read_chain
@@ -74,7 +74,7 @@ class Overview:
         yield _entry_table(self.entries) if self.entries else "no ledger was begun: nothing was spent"
 
 
-def open_site(site_file: Path) -> tuple[SiteConfig, SiteIdentity]:
+def open_site(site_file: Path) -> tuple[SiteConfig, Identity]:
     """Return a site's configuration and its identity, which must exist.
 
     Raises:
@@ -88,7 +88,7 @@ def open_site(site_file: Path) -> tuple[SiteConfig, SiteIdentity]:
             f"site {config.name} has no signing key {key}",
             remedy="restore it from backup; a new site gets one from `fedprint site init`",
         )
-    return config, SiteIdentity.load_or_create(config.name, key)
+    return config, Identity.load_or_create(config.name, key)
 
 
 def in_words(known: Forecast) -> str:

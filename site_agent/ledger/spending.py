@@ -1,8 +1,8 @@
 """How much of a budget is spent: sequential composition, but parallel over disjoint cohorts.
 
-A patient of one cohort is in none of the task's other cohorts, so of the cohorts only the dearest counts
-(parallel composition). Cohorts of different tasks may share patients and add up (sequential composition of
-zCDP, Bun and Steinke 2016, lemma 1.7).
+A patient of one cohort is in none of the other cohorts of its series, so of those only the dearest counts
+(parallel composition). Cohorts of different tasks, or of different series of a task, may share patients and
+add up (sequential composition of zCDP, Bun and Steinke 2016, lemma 1.7).
 """
 
 from collections import defaultdict
@@ -21,7 +21,8 @@ class Outlay:
         at: Unix time in seconds.
         population: Whose budget it counts against, if any population's.
         task: Whose budget it counts against, if any task's.
-        cohort: The cohort of the task; None: all of its patients.
+        cohort: The cohort of the task, ``series/name``, disjoint from all others of its series; None: all of
+            its patients.
         rho: The amount.
     """
 
@@ -35,6 +36,11 @@ class Outlay:
     def of(cls, charge: Charge, at: float) -> "Outlay":
         """Return what a charge spends at a moment."""
         return cls(at, charge.population, charge.task, charge.cohort, charge.rho)
+
+    @property
+    def series(self) -> tuple[str | None, str]:
+        """Within which cohorts are disjoint."""
+        return self.task, (self.cohort or "").rpartition("/")[0]
 
     def counts(self, budget: Budget, now: float) -> bool:
         """Return whether it still counts against a budget."""
@@ -51,11 +57,13 @@ def spent(outlays: Iterable[Outlay], budget: Budget, now: float) -> Fraction:
         now: End of the rolling window, Unix time in seconds.
     """
     whole = _Sum()
-    cohorts: defaultdict[str | None, defaultdict[str, _Sum]] = defaultdict(lambda: defaultdict(_Sum))
+    series: defaultdict[tuple[str | None, str], defaultdict[str, _Sum]] = defaultdict(
+        lambda: defaultdict(_Sum)
+    )
     for outlay in outlays:
         if outlay.counts(budget, now):
-            (whole if outlay.cohort is None else cohorts[outlay.task][outlay.cohort]).add(outlay.rho)
-    dearest = (max(amounts.total() for amounts in of_task.values()) for of_task in cohorts.values())
+            (whole if outlay.cohort is None else series[outlay.series][outlay.cohort]).add(outlay.rho)
+    dearest = (max(amounts.total() for amounts in cohorts.values()) for cohorts in series.values())
     return whole.total() + sum(dearest, Fraction(0))
 
 

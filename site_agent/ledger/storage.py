@@ -1,6 +1,5 @@
 """The ledger's files: one process at a time, and a line is durable or not there."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from federation.errors import LedgerError, StoreError
-from federation.files import write_atomically
+from federation.files import locked, write_atomically
 
 _PRIVATE = 0o600
 
@@ -50,16 +49,8 @@ class LedgerFiles:
         Raises:
             StoreError: If the folder cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, _PRIVATE)
-        except OSError as error:
-            raise _unwritable(self.lock, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked(self.lock):
             yield
-        finally:
-            os.close(descriptor)
 
     def read(self) -> bytes:
         """Return the ledger's bytes, none if there is no file.

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from factories import make_fingerprint, make_space
 
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from federation.privacy.statement import PrivacyStatement
 from federation.trust import TrustMode
 from site_agent.ledger import Budget, Charge, Ledger, Scope
@@ -36,9 +36,9 @@ def charge(release_id, rho="1/10", *, cohort=None, task="lungs"):
     return Charge(release_id, "job-1", task, "patients", cohort, Fraction(rho), {"variance": 12})
 
 
-def identity_in(folder) -> SiteIdentity:
+def identity_in(folder) -> Identity:
     folder.mkdir(parents=True, exist_ok=True)
-    return SiteIdentity.load_or_create("st-anna", folder / "identity.key")
+    return Identity.load_or_create("st-anna", folder / "identity.key")
 
 
 def ledger_in(folder, n_charges=0, clock=None):

@@ -18,7 +18,7 @@ from ledgers import (
 
 from federation.canonical import canonical_json
 from federation.errors import LedgerError
-from federation.identity import SiteIdentity
+from federation.identity import Identity
 from site_agent.ledger import Entry, Ledger
 from site_agent.ledger.head import Head
 from site_agent.ledger.storage import LedgerFiles
@@ -136,7 +136,7 @@ def test_a_ledger_put_back_to_an_older_state_is_found_by_its_releases(tmp_path):
 
 
 def test_an_added_line_that_another_key_signed_is_found(folder, tmp_path_factory):
-    other = SiteIdentity.load_or_create("other", tmp_path_factory.mktemp("other") / "key")
+    other = Identity.load_or_create("other", tmp_path_factory.mktemp("other") / "key")
     last = Entry.parse(lines(folder)[-1].rstrip())
     forged = Entry.sign(other, 6, START, last.hash, "charge", charge("forged").to_json())
     rewrite(folder, [*lines(folder), forged.line + b"\n"])

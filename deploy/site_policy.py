@@ -1,0 +1,56 @@
+"""The policies of simulated sites: whoever simulates answers for all of them."""
+
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field
+
+from federation.space import Space
+from federation.trust import TrustMode
+from site_agent.config import SiteConfig
+from site_agent.patients import MAX_IMAGES_PER_PATIENT
+
+_POPULATION = "patients"
+_WHY_OPEN = "simulated on one machine by somebody who holds the data of all sites"
+
+
+class PrivacyConfig(BaseModel):
+    """What sites with trust mode ``private`` promise their patients."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    release_eps: float = Field(1.0, gt=0, allow_inf_nan=False, description="ε of one release")
+    eps: float = Field(4.0, gt=0, allow_inf_nan=False, description="ε of all tasks of a site together")
+    delta: float = Field(1e-6, gt=0, lt=1, description="δ of both")
+    period_days: float | None = Field(None, gt=0, description="days after which spent budget returns")
+    images_per_patient: int = Field(1, ge=1, le=MAX_IMAGES_PER_PATIENT)
+    minimum_patients: int = Field(50, ge=1, description="fewer patients release nothing")
+    refresh: Literal["never", "new-patients", "whole"] = Field("never", description="when data have changed")
+    levels: int | None = Field(None, ge=1, le=4, description="levels of a cdf sketch, all unless given")
+
+
+def policy_text(site: SiteConfig, privacy: PrivacyConfig, space: Space, aggregator: str) -> str:
+    """Return the policy file of a simulated site: what its trust modes need, and nothing else.
+
+    Args:
+        site: The site.
+        privacy: Budgets of its private tasks.
+        space: The only space that is allowed.
+        aggregator: Public key of the only aggregator that is answered.
+    """
+    tasks = {dataset.task: _task(site.mode(dataset), privacy, space) for dataset in site.dataset}
+    stated: dict[str, Any] = {"schema": 1, "aggregator": {"public_keys": [aggregator]}}
+    if TrustMode.PRIVATE in map(site.mode, site.dataset):
+        kept = privacy.model_dump(include={"eps", "delta", "period_days"}, exclude_none=True)
+        stated["population"] = {_POPULATION: kept}
+    return tomli_w.dumps(stated | {"task": {name: table for name, table in tasks.items() if table}})
+
+
+def _task(mode: TrustMode, privacy: PrivacyConfig, space: Space) -> dict[str, Any]:
+    if mode is TrustMode.OPEN:
+        return {"modes": [mode.value], "open_because": _WHY_OPEN, "spaces": [space.space_id]}
+    if mode is not TrustMode.PRIVATE:
+        return {}
+    own = {"modes": [mode.value], "population": _POPULATION, "spaces": [space.space_id]}
+    limits = privacy.model_dump(exclude={"delta", "period_days"}, exclude_none=True)
+    return own | {"sketches": sorted(space.sketches)} | limits
