@@ -56,7 +56,7 @@ def _space_ids(value: object) -> tuple[str, ...]:
     return tuple(_digits(item) for item in value)
 
 
-Eps = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Eps = Annotated[float, Field(gt=0, le=1e9)]
 Delta = Annotated[float, Field(gt=0, lt=1)]
 Days = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Rho = Annotated[Fraction, BeforeValidator(_amount)]
