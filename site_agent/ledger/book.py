@@ -81,7 +81,7 @@ class Ledger:
         with files.locked():
             body = _beginning(identity) | _all_spent(budgets) | _replaced(files)
             _set_aside(files)
-            entry = Entry.sign(identity, 1, round(clock(), 3), NOTHING_BEFORE, RESTART, body)
+            entry = Entry.sign(identity, 1, round(float(clock()), 3), NOTHING_BEFORE, RESTART, body)
             # Between these two the old head contradicts the new ledger, and nothing leaves.
             write_atomically(files.ledger, entry.line + b"\n")
             files.write_head(Head.of(entry).sign(identity))
@@ -159,7 +159,7 @@ class Ledger:
         return max(Fraction(0), budget.limit - self.spent(budget, now))
 
     def _now(self) -> float:
-        now, last = round(self._clock(), 3), self._chain.entries[-1].at
+        now, last = round(float(self._clock()), 3), self._chain.entries[-1].at
         if not math.isfinite(now) or now < last - CLOCK_TOLERANCE:
             raise PolicyError(
                 f"the clock says {moment(now)}, but the ledger's last entry is of {moment(last)}",
@@ -194,7 +194,7 @@ class Ledger:
 
     def _append(self, kind: str, body: Mapping[str, Any]) -> Entry:
         chain = self._chain
-        at = self._now() if chain.entries else round(self._clock(), 3)
+        at = self._now() if chain.entries else round(float(self._clock()), 3)
         entry = Entry.sign(self._identity, len(chain.entries) + 1, at, chain.last_hash, kind, body)
         self._files.append(entry.line + b"\n")
         try:

@@ -1,5 +1,6 @@
 """What may be spent, and what one release would spend of it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,6 +10,8 @@ from typing import Any
 
 from federation.errors import BudgetError
 from federation.privacy.accounting import eps_of
+
+_EXACT = re.compile(r"[0-9]+(/[1-9][0-9]*)?")
 
 
 class Scope(StrEnum):
@@ -105,9 +108,17 @@ class Charge:
         Raises:
             ValueError: If it is no such thing.
         """
-        return cls(**{**body, "rho": _fraction(body["rho"])})
+        return cls(**{**body, "rho": exact(body["rho"])})
 
 
 @lru_cache(maxsize=1_024)
-def _fraction(text: str) -> Fraction:
+def exact(text: str) -> Fraction:
+    """Return an amount of ρ as the ledger writes it.
+
+    Raises:
+        ValueError: If it is written in any other way.
+    """
+    # An exponent could make a number that no memory holds.
+    if not _EXACT.fullmatch(text):
+        raise ValueError("no exact fraction")
     return Fraction(text)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from math import isfinite
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import BudgetError
 from federation.identity import Identity, verify
-from site_agent.ledger.budget import Charge, Scope
+from site_agent.ledger.budget import Charge, Scope, exact
 from site_agent.ledger.spending import Outlay
 
 START = "start"
@@ -79,15 +78,17 @@ class Entry:
         Raises:
             ValueError: If it is no entry that this version knows.
         """
-        content = json.loads(line)
+        content = _loaded(line)
         if not isinstance(content, dict) or set(content) != _KEYS or content["kind"] not in KINDS:
             raise ValueError("no entry that this version knows")
         entry = cls(**{key: content[key] for key in _KEYS - {"signature"}}, line=line)
-        if type(entry.seq) is not int or type(entry.at) not in (int, float) or not isfinite(entry.at):
+        if type(entry.seq) is not int or type(entry.at) is not float or not isfinite(entry.at):
             raise ValueError("number or time is none")
+        if type(entry.previous) is not str or type(content["signature"]) is not str:
+            raise ValueError("hash or signature is none")
         try:
             _ = entry.outlays
-        except (TypeError, KeyError, AttributeError, ZeroDivisionError, BudgetError) as error:
+        except (TypeError, KeyError, AttributeError, BudgetError) as error:
             raise ValueError("the content is none of its kind") from error
         return entry
 
@@ -105,7 +106,14 @@ class Entry:
         verify(public_key, signature, _DOMAIN + canonical_json(content), f"ledger entry {self.seq}")
 
 
+def _loaded(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested without end") from error
+
+
 def _emptied(budget: Mapping[str, str], at: float) -> Outlay:
     scope, name = Scope(budget["scope"]), budget["name"]
     population, task = (name, None) if scope is Scope.POPULATION else (None, name)
-    return Outlay(at, population, task, None, Fraction(budget["rho"]))
+    return Outlay(at, population, task, None, exact(budget["rho"]))

@@ -46,7 +46,7 @@ class Head:
             if type(head.seq) is not int or _encode(head, signature) != data:
                 raise ValueError("another encoding of the same content")
             verify(public_key, signature, _signed_bytes(head), "the ledger's head")
-        except (ValueError, KeyError, TypeError, AttributeError, SignatureError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SignatureError) as error:
             raise LedgerError(
                 "ledger.head is damaged, or another key signed it",
                 remedy="restore ledger.jsonl and ledger.head together from backup",

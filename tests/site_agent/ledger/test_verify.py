@@ -209,3 +209,35 @@ def test_an_incomplete_last_line_is_found(folder):
     with (folder / "ledger.jsonl").open("ab") as file:
         file.write(b"{")
     assert findings(folder) == ["line 6: is incomplete: a crash or somebody cut it short"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"at":1e999,"body":{},"kind":"start","previous":"","seq":1,"signature":""}',
+        b'{"at":1%s,"body":{},"kind":"start","previous":"","seq":1,"signature":""}' % (b"0" * 400),
+        b'{"at":1.5,"body":[],"kind":"charge","previous":"","seq":1,"signature":""}',
+        b'{"at":1.5,"body":{"budgets":[{"name":"a","rho":"1e999999999","scope":"task"}]},"kind":"restart",'
+        b'"previous":"","seq":1,"signature":""}',
+        b'{"at":1.5,"body":{"releases_before":7},"kind":"restart","previous":7,"seq":1,"signature":7}',
+        b'{"at":1.5,"body":{},"kind":["start"],"previous":null,"seq":1,"signature":"zz"}',
+    ],
+)
+def test_whatever_is_in_the_file_is_a_finding_and_no_crash(folder, line):
+    rewrite(folder, [line + b"\n", *lines(folder)[1:]])
+    assert any(text.startswith("line 1: ") for text in findings(folder))
+    assert refused(folder)
+
+
+@pytest.mark.parametrize(
+    "head", [b"[]", b"{}", b"null", b"[" * 100_000, b'{"hash":1,"seq":"1","signature":7}']
+)
+def test_whatever_is_in_the_head_is_a_finding_and_no_crash(folder, head):
+    (folder / "ledger.head").write_bytes(head)
+    assert findings(folder) == ["ledger.head is damaged, or another key signed it"]
+    assert refused(folder)
