@@ -275,3 +275,19 @@ def test_another_sites_key_is_refused(tmp_path):
 def test_nobody_else_can_read_the_ledger(tmp_path):
     ledger_in(tmp_path, 1)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("ledger.*")} == {0o600}
+
+
+def test_a_check_refuses_what_a_charge_would_and_charges_nothing(tmp_path):
+    ledger = ledger_in(tmp_path)
+    ledger.check(charge("r"), budgets())
+    with pytest.raises(BudgetError, match="never has room"):
+        ledger.check(charge("r", 2), budgets())
+    with pytest.raises(PolicyError, match="cannot be charged to"):
+        ledger.check(charge("r"), budgets(name="skin"))
+    assert len(ledger.entries()) == 1
+
+
+def test_a_release_is_found_by_its_id_once_it_was_charged(tmp_path):
+    ledger = ledger_in(tmp_path)
+    assert ledger.charged("r") is None
+    assert ledger.charge(charge("r"), budgets()) == reopen(tmp_path).charged("r")
