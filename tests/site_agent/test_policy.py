@@ -192,7 +192,7 @@ def test_without_a_policy_nothing_leaves(tmp_path):
         ({"task/pneumonia/release_rho": "1/1000"}, "both release_eps and release_rho are given"),
         ({"task/pneumonia/delta": 0.5}, r"task.pneumonia.delta is 0.5, expected less than 1/100"),
         ({"task/pneumonia/images_per_patient": REMOVED}, "images_per_patient is missing"),
-        ({"task/pneumonia/images_per_patient": 17}, "images_per_patient is 17, expected at most 16"),
+        ({"task/pneumonia/images_per_patient": 17}, "images_per_patient is 17, expected at most 10"),
         ({"task/pneumonia/images_per_patient": 0}, "images_per_patient is 0, expected at least 1"),
         ({"task/pneumonia/minimum_patients": REMOVED}, "minimum_patients is missing"),
         ({"task/pneumonia/minimum_patients": 2_000_000}, "delta is 1e-06, expected less than 1/2000000"),
