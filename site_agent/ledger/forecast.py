@@ -66,7 +66,8 @@ def forecast(outlays: Sequence[Outlay], budget: Budget, release: Charge, now: fl
     Args:
         outlays: Everything that was spent.
         budget: The budget.
-        release: What each further release spends; where it has a cohort, each is about a new one.
+        release: What each further release spends; where it has a cohort, each is about a new
+            one of its series.
         now: Unix time in seconds.
     """
     own = [outlay.at for outlay in outlays if outlay.counts(budget, now)]
@@ -108,5 +109,7 @@ def _n_settled(budget: Budget, release: Charge, interval: float) -> int | None:
 
 
 def _numbered(release: Charge, n: int) -> Charge:
-    # No cohort in a ledger starts with a space.
-    return replace(release, cohort=None if release.cohort is None else f" {n}")
+    if release.cohort is None:
+        return release
+    # No cohort in a ledger has a name that starts with a space.
+    return replace(release, cohort=f"{release.cohort.rpartition('/')[0]}/ {n}")

@@ -106,15 +106,18 @@ def in_words(known: Forecast) -> str:
 def _forecast(chain: Chain, policy: Policy, budget: Budget, now: float) -> Forecast | None:
     """Forecast with the dearest release that the policy lets draw on the budget."""
     tasks = (policy.task(name) for name, table in policy.tasks.items() if table.private)
-    concerned = [release for task in tasks if (release := _next_release(task)).concerns(budget)]
+    concerned = [release for task in tasks if (release := _next_release(task, chain)).concerns(budget)]
     if not concerned:
         return None
     return forecast(chain.outlays, budget, max(concerned, key=lambda release: release.rho), now)
 
 
-def _next_release(task: TaskPolicy) -> Charge:
+def _next_release(task: TaskPolicy, chain: Chain) -> Charge:
+    """The next release about new patients goes on with the series of the last one."""
     terms = task.terms
-    cohort = "next" if terms.refresh == "new-patients" else None
+    own = (outlay for outlay in reversed(chain.outlays) if outlay.task == task.name)
+    series = next((outlay.series[1] for outlay in own if outlay.cohort is not None), "")
+    cohort = f"{series}/next" if terms.refresh == "new-patients" else None
     return Charge("next", "", task.name, terms.population.name, cohort, terms.release_rho)
 
 

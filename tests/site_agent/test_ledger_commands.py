@@ -123,3 +123,14 @@ def test_restart_asks_and_then_counts_everything_as_spent(site):
     assert [budget["remaining"]["rho"] for budget in shown["budgets"]] == ["0", "0"]
     assert shown["entries"][0]["kind"] == "restart"
     assert run("ledger", "verify", site).exit_code == 0
+
+
+def test_show_goes_on_with_the_series_of_the_last_cohort(site):
+    policy = site.parent / "policy.toml"
+    policy.write_text(policy.read_text().replace('refresh = "never"', 'refresh = "new-patients"'))
+    state, task = site.parent / "state", Policy.read(policy).task("pneumonia-cxr")
+    ledger = Ledger.open(state, identity_in(state))
+    rest = ledger.remaining(task.budgets()[1])
+    ledger.charge(Charge("s", "job-8", task.name, "patients", "space/cohort-1", rest), task.budgets())
+    shown = json.loads(run("ledger", "show", site, "--json").stdout)
+    assert [budget["n_more"] for budget in shown["budgets"]] == [None, None]

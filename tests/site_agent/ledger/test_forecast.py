@@ -49,6 +49,12 @@ def test_releases_about_new_patients_only_have_no_end():
     assert of_task(made_every(30, 9, cohort="2026-"), 270, cohort="next", period=None).n_more is None
 
 
+def test_new_patients_of_a_series_still_fit_when_its_first_cohort_took_everything():
+    made = made_every(30, 1, rho=1, cohort="space/cohort-")
+    assert of_task(made, 30, rho=1, cohort="space/next").n_more is None
+    assert of_task(made, 30, rho=1, cohort="other/next").n_more == 0
+
+
 def test_a_spent_budget_says_until_when():
     known = of_task(made_every(1, 10), 10)
     assert (known.n_more, known.possible_from) == (0, START + YEAR)

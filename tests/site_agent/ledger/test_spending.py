@@ -41,6 +41,13 @@ def test_cohorts_of_different_tasks_may_share_patients_and_add_up():
     assert spent(made, TASK, START) == Fraction(1, 3)
 
 
+def test_cohorts_of_different_series_may_share_patients_and_add_up():
+    made = outlays(
+        ("1/3", "space-1/a", "lungs"), ("1/6", "space-2/b", "lungs"), ("1/7", "space-1/b", "lungs")
+    )
+    assert spent(made, TASK, START) == Fraction(1, 2)
+
+
 def test_what_left_the_window_no_longer_counts():
     made = outlays(("1/3", None, "lungs"))
     assert spent(made, TASK, START + YEAR - 1) == Fraction(1, 3)
