@@ -18,7 +18,7 @@ def space_with_every_sketch():
     reference = make_features(0, 500)
     fisher = FisherParameters(Layout((LayerShape("scales", reference.shape[1], 1),)))
     known = {FisherSketch.kind: fisher.to_space()}
-    others = {kind: c.parameters(reference) for kind, c in KINDS.items() if kind not in known}
+    others = {kind: c.parameters(reference, edges) for kind, c in KINDS.items() if kind not in known}
     return replace(make_space(), sketches=known | others)
 
 
