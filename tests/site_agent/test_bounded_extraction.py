@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from federation.errors import FingerprintError, PolicyError
 from federation.sampling import SamplingPlan
-from federation.sketches import FisherSketch, HistogramSketch, MeanEmbeddingSketch, MomentSketch
+from federation.sketches import CdfSketch, FisherSketch, HistogramSketch, MeanEmbeddingSketch, MomentSketch
 from federation.sketches.fisher_layout import LayerShape, Layout
 from federation.sketches.fisher_parameters import FisherParameters
 from federation.space import ExtractorIdentity, Space, Transform, equal_width_edges
@@ -38,8 +38,9 @@ KINDS = {
 TRANSFORM = Transform(8, "deterministic", "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 IDENTITY = ExtractorIdentity("timm", "colours", "00" * 32, TRANSFORM, 6)
 EDGES = equal_width_edges(np.full(6, -2.0), np.full(6, 4.0), 8)
-SPACE = Space("colours", IDENTITY, EDGES, "equal-width", "-", KINDS)
 MIXING = np.random.default_rng(0).normal(0, 2, (3, 6))
+KINDS["cdf"] = CdfSketch.parameters(np.random.default_rng(1).uniform(0, 1, (99, 3)) @ MIXING, EDGES)
+SPACE = Space("colours", IDENTITY, EDGES, "equal-width", "-", KINDS)
 
 
 class Colours:
@@ -132,7 +133,7 @@ def test_every_image_counts_as_if_it_were_repeated(found, k):
     features = np.concatenate([features_of(batch.images[:, :, 0, 0]) for batch in stream])
     repeated = np.repeat(features, work.weights, axis=0)
     done = sketch(work, Colours(), lambda *_: None).sketches
-    for kind in (HistogramSketch, MomentSketch, MeanEmbeddingSketch):
+    for kind in (HistogramSketch, CdfSketch, MomentSketch, MeanEmbeddingSketch):
         assert done[kind.kind] == kind.for_space(SPACE).update(repeated)
     assert done["fisher"] == FisherSketch.zero(FISHER).update(repeated**2)
 
