@@ -46,7 +46,7 @@ SPACE = Space("colours", IDENTITY, EDGES, "equal-width", "-", KINDS)
 class Colours:
     """Six features, each a mixture of the colours of an image."""
 
-    batch_size, portion, arithmetic = 4, 3, "exact"
+    batch_size, portion, arithmetic, ignores_position = 4, 3, "exact", True
 
     def __init__(self):
         self.calls = 0
@@ -232,6 +232,31 @@ def network():
     return load_extractor(ExtractorSpec("timm", "lcnet_050", "random:0", image_size=32), device="cpu")
 
 
+class Misplacing(Colours):
+    """As a network whose kernels round an image's last bit by its place in the batch."""
+
+    ignores_position = False
+
+
+def test_arithmetic_in_which_a_place_decides_the_last_bit_is_refused_for_patients_only():
+    work = bounded([("a", (9, 9, 9), "anna")], 2)
+    with pytest.raises(PolicyError, match="features depend on its place in a batch"):
+        sketch(work, Misplacing(), lambda *_: None)
+    assert sketch(replace(work, patients=None), Misplacing(), lambda *_: None).n == 1
+
+
+def test_an_extractor_notices_that_places_matter(network, monkeypatch):
+    monkeypatch.delitem(vars(network), "ignores_position", raising=False)
+    honest = network._features
+
+    def misplacing(images):
+        return honest(images) + torch.arange(len(images))[:, None] * 1e-3
+
+    monkeypatch.setattr(network, "_features", misplacing)
+    assert not network.ignores_position
+    del vars(network)["ignores_position"]
+
+
 def pictures(n):
     return torch.randint(256, (n, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
 
@@ -240,6 +265,7 @@ def test_features_of_an_image_are_the_same_to_the_bit_at_every_position(network)
     images = pictures(2 * network.step + 3)
     expected = network(images[:1])[0]
     assert len({row.tobytes() for row in network(images)}) == len(images)
+    assert network.ignores_position
     for place in range(len(images)):
         np.testing.assert_array_equal(network(images.roll(place, 0))[place], expected)
 
