@@ -3,6 +3,7 @@
 Cohorts that share no patient compose in parallel: a patient pays only for the release of the cohort that the
 patient is in. This holds only while cohorts are disjoint, which is enforced here, within one task and space.
 Patients are remembered as keyed hashes: without the site's secret nobody can tell who is among them.
+Proof: docs/privacy-proofs.md#admission-cohorts.
 """
 
 import hashlib

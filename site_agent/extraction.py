@@ -142,6 +142,15 @@ def _require_independence(work: Work, patients: PatientSample) -> None:
         )
 
 
+def _require_same_features_everywhere(extractor: Extractor) -> None:
+    """Raise where one more image could change the features of those after it."""
+    if not extractor.ignores_position:
+        raise PolicyError(
+            f"with {extractor.arithmetic} arithmetic an image's features depend on its place in a batch",
+            remedy="set acceleration to 'off', or sketch this task on a machine without a GPU",
+        )
+
+
 def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], None]) -> Sketched:
     """Return the exact sketches of a dataset, streaming its images through the network.
 
@@ -158,7 +167,10 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
     Raises:
         DataError: If too many images are unreadable.
         DeadlineError: If the deadline passes first.
+        PolicyError: If patients are bounded, but on this machine one could change another's features.
     """
+    if work.patients is not None:
+        _require_same_features_everywhere(extractor)
     stream = ImageStream(
         work.source,
         work.space.extractor.transform,

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -162,6 +163,16 @@ class Extractor:
     def differentiable(self) -> nn.Module:
         """The frozen network as its library executes it, on the extractor's device; it has gradients."""
         return self._network
+
+    @cached_property
+    def ignores_position(self) -> bool:
+        """Whether an image has the same features to the bit at every place of a batch, tried once on noise.
+
+        A private sketch needs it: one more image moves those after it to other places.
+        """
+        probe = self._probe().cpu()
+        alone = [self(image[None]) for image in probe]
+        return np.array_equal(self(probe), np.concatenate(alone))
 
     @torch.inference_mode()
     def _features(self, images: torch.Tensor) -> torch.Tensor:

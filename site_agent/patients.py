@@ -64,6 +64,8 @@ def bound_patients(source: ImageSource, images_per_patient: int) -> PatientSampl
     but the patient's own images, so that a patient who comes or goes changes no other's choice. An image
     whose patient is not known is a patient of its own.
 
+    Derivation: docs/privacy-proofs.md#patients-with-several-images.
+
     Args:
         source: The images of a task.
         images_per_patient: k, 1 to 10.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from federation.errors import FingerprintError, PolicyError
 from federation.sampling import SamplingPlan
-from federation.sketches import FisherSketch, HistogramSketch, MeanEmbeddingSketch, MomentSketch
+from federation.sketches import CdfSketch, FisherSketch, HistogramSketch, MeanEmbeddingSketch, MomentSketch
 from federation.sketches.fisher_layout import LayerShape, Layout
 from federation.sketches.fisher_parameters import FisherParameters
 from federation.space import ExtractorIdentity, Space, Transform, equal_width_edges
@@ -38,14 +38,15 @@ KINDS = {
 TRANSFORM = Transform(8, "deterministic", "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 IDENTITY = ExtractorIdentity("timm", "colours", "00" * 32, TRANSFORM, 6)
 EDGES = equal_width_edges(np.full(6, -2.0), np.full(6, 4.0), 8)
-SPACE = Space("colours", IDENTITY, EDGES, "equal-width", "-", KINDS)
 MIXING = np.random.default_rng(0).normal(0, 2, (3, 6))
+KINDS["cdf"] = CdfSketch.parameters(np.random.default_rng(1).uniform(0, 1, (99, 3)) @ MIXING, EDGES)
+SPACE = Space("colours", IDENTITY, EDGES, "equal-width", "-", KINDS)
 
 
 class Colours:
     """Six features, each a mixture of the colours of an image."""
 
-    batch_size, portion, arithmetic = 4, 3, "exact"
+    batch_size, portion, arithmetic, ignores_position = 4, 3, "exact", True
 
     def __init__(self):
         self.calls = 0
@@ -132,7 +133,7 @@ def test_every_image_counts_as_if_it_were_repeated(found, k):
     features = np.concatenate([features_of(batch.images[:, :, 0, 0]) for batch in stream])
     repeated = np.repeat(features, work.weights, axis=0)
     done = sketch(work, Colours(), lambda *_: None).sketches
-    for kind in (HistogramSketch, MomentSketch, MeanEmbeddingSketch):
+    for kind in (HistogramSketch, CdfSketch, MomentSketch, MeanEmbeddingSketch):
         assert done[kind.kind] == kind.for_space(SPACE).update(repeated)
     assert done["fisher"] == FisherSketch.zero(FISHER).update(repeated**2)
 
@@ -231,6 +232,31 @@ def network():
     return load_extractor(ExtractorSpec("timm", "lcnet_050", "random:0", image_size=32), device="cpu")
 
 
+class Misplacing(Colours):
+    """As a network whose kernels round an image's last bit by its place in the batch."""
+
+    ignores_position = False
+
+
+def test_arithmetic_in_which_a_place_decides_the_last_bit_is_refused_for_patients_only():
+    work = bounded([("a", (9, 9, 9), "anna")], 2)
+    with pytest.raises(PolicyError, match="features depend on its place in a batch"):
+        sketch(work, Misplacing(), lambda *_: None)
+    assert sketch(replace(work, patients=None), Misplacing(), lambda *_: None).n == 1
+
+
+def test_an_extractor_notices_that_places_matter(network, monkeypatch):
+    monkeypatch.delitem(vars(network), "ignores_position", raising=False)
+    honest = network._features
+
+    def misplacing(images):
+        return honest(images) + torch.arange(len(images))[:, None] * 1e-3
+
+    monkeypatch.setattr(network, "_features", misplacing)
+    assert not network.ignores_position
+    del vars(network)["ignores_position"]
+
+
 def pictures(n):
     return torch.randint(256, (n, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
 
@@ -239,6 +265,7 @@ def test_features_of_an_image_are_the_same_to_the_bit_at_every_position(network)
     images = pictures(2 * network.step + 3)
     expected = network(images[:1])[0]
     assert len({row.tobytes() for row in network(images)}) == len(images)
+    assert network.ignores_position
     for place in range(len(images)):
         np.testing.assert_array_equal(network(images.roll(place, 0))[place], expected)
 
