@@ -144,11 +144,16 @@ def _private(site: Site, dataset: DatasetConfig, request: FingerprintRequest, al
         card, plan = dataset.private_card(), SamplingPlan(None)
         return Candidate(card, sketched.sketches, request.space, plan, sketched.arithmetic, 0)
 
-    ledger = Ledger.open(site.state.folder, site.identity)
-    source = open_source(dataset)
+    ledger, source = _ledger(site.config.name, site.state), open_source(dataset)
     return PrivateRelease(
         site.identity, site.state, ledger, allowed, request.space, job.job_id, source, sketch, describe
     ).release()
+
+
+@cache
+def _ledger(name: str, state: SiteState) -> Ledger:
+    """Return the ledger of a site, which stays open: what was verified once need not be again."""
+    return Ledger.open(state.folder, Identity.load_or_create(name, state.key_path))
 
 
 _RELEASES = {TrustMode.OPEN: _open, TrustMode.PRIVATE: _private}

@@ -114,13 +114,17 @@ class PrivateRelease:
         return standing.fingerprint
 
     def _release_everybody(self) -> bytes:
-        cohort = self._cohort(1) if self.policy.terms.refresh == "new-patients" else None
+        cohort = None
+        if self.policy.terms.refresh == "new-patients":
+            self._require_every_cohort(0)
+            cohort = self._cohort(1)
         drawn = self._draw(self.source, cohort)
         return self._put_aside_and_finish(drawn, drawn.noised.sketches, self._statement(drawn))
 
     def _release_new_patients(self, standing: Standing) -> bytes:
         """Release the patients that no cohort holds yet; the sum is published. Too few of them must wait."""
         before = Fingerprint.from_bytes(standing.fingerprint)
+        self._require_every_cohort(before.privacy.cohorts)
         newcomers = self._admissions.new_patients(self.source)
         if len(set(newcomers.patients or ())) < self.policy.terms.minimum_patients:
             return self._again(standing)
@@ -130,6 +134,17 @@ class PrivateRelease:
         _require_same_terms(self.policy.name, before.privacy, own)
         total = {kind: known + drawn.noised.sketches[kind] for kind, known in before.sketches.items()}
         return self._put_aside_and_finish(drawn, total, _joined(before.privacy, own))
+
+    def _require_every_cohort(self, n_cohorts: int) -> None:
+        """Raise unless it is known who was released before: nobody may be counted twice."""
+        known = set(self._admissions.cohorts)
+        if known != {_name(number) for number in range(1, n_cohorts + 1)}:
+            raise PolicyError(
+                f"task {self.policy.name}: the standing release is of {n_cohorts} cohorts, but the patients "
+                f"of {len(known)} are on record",
+                remedy="restore the folder admissions from backup; if the release was made while refresh was "
+                'something else, set refresh = "whole" to release everybody anew',
+            )
 
     def _draw(self, source: ImageSource, cohort: str | None) -> _Drawn:
         """Sketch the patients and draw noise; a budget that is spent is found before any image is read."""
@@ -186,7 +201,7 @@ class PrivateRelease:
         return Charge(release_id, self.job_id, self.policy.name, terms.population.name, cohort, rho)
 
     def _cohort(self, number: int) -> str:
-        return f"{self.space.space_id[:16]}/cohort-{number}"
+        return f"{self.space.space_id[:16]}/{_name(number)}"
 
     def _finish_what_was_charged(self) -> None:
         pending = self._files.pending()
@@ -214,6 +229,11 @@ class PrivateRelease:
         )  # fmt: skip
         self._files.drop_pending()
         return encoded
+
+
+def _name(number: int) -> str:
+    """Return the name of a cohort within its series."""
+    return f"cohort-{number}"
 
 
 def _require_same_terms(task: str, before: PrivacyStatement, now: PrivacyStatement) -> None:

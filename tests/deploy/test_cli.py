@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from factories import make_space
-from small_federation import write_small_federation
+from small_federation import let_bern_answer_another_aggregator, write_small_federation
 
 from aggregator.store import Catalogue
 from deploy import cli
@@ -68,12 +68,10 @@ def test_simulate_says_who_is_missing_and_returns_3(fedprint, tmp_path):
 
 def test_a_refused_aggregator_is_exit_status_3_and_the_reason_is_visible(fedprint, tmp_path):
     path = write_small_federation(tmp_path)
-    path.write_text(
-        path.read_text().replace('name = "bern"', f'name = "bern"\naggregators = ["{"ab" * 32}"]')
-    )
+    let_bern_answer_another_aggregator(path)
     status, out, _ = fedprint("simulate", path)
     assert status == 3
-    assert "bern the aggregator with the key " in " ".join(out.split())
+    assert "bern the policy does not name the aggregator with key " in " ".join(out.split())
     assert "missing bern: the site's rules do not allow it" in " ".join(out.split())
 
 

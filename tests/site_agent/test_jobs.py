@@ -167,10 +167,10 @@ def test_a_listening_site_does_not_rank_for_an_unlisted_aggregator(prepared, spa
     assert (reply.code, reply.results) == ("policy", ())
 
 
-def test_a_site_that_lists_no_aggregator_answers_any_signed_request(anna, asked, stranger):
-    welcoming = replace(anna, config=anna.config.model_copy(update={"aggregators": ()}))
-    (result,) = fingerprint_tasks(welcoming, asked("job-10", aggregator=stranger)).results
-    assert result.code == DONE
+def test_a_site_without_a_policy_answers_nobody(anna, asked, tmp_path):
+    lawless = replace(anna, config=anna.config.model_copy(update={"policy": tmp_path / "policy.toml"}))
+    reply = fingerprint_tasks(lawless, asked("job-10"))
+    assert (reply.code, reply.results) == ("policy", ())
 
 
 def test_a_request_signed_by_another_than_it_says_is_answered_with_a_code_only(prepared, asked, stranger):

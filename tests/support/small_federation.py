@@ -72,3 +72,11 @@ acceleration = "off"
 {sites}{extra}"""
     )
     return path
+
+
+def let_bern_answer_another_aggregator(federation_file: Path) -> None:
+    """Give the second site a policy of its own, which names an unknown aggregator."""
+    policy = federation_file.parent / "foreign.toml"
+    policy.write_text(f'schema = 1\n[aggregator]\npublic_keys = ["{"ab" * 32}"]\n')
+    text = federation_file.read_text()
+    federation_file.write_text(text.replace('name = "bern"', 'name = "bern"\npolicy = "foreign.toml"'))

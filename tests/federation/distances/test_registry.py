@@ -15,11 +15,11 @@ every_distance = pytest.mark.parametrize("name", distances.names())
 
 
 def space_with_every_sketch():
-    reference = make_features(0, 500)
+    reference, edges = make_features(0, 500), make_space(16).edges
     fisher = FisherParameters(Layout((LayerShape("scales", reference.shape[1], 1),)))
     known = {FisherSketch.kind: fisher.to_space()}
     others = {kind: c.parameters(reference, edges) for kind, c in KINDS.items() if kind not in known}
-    return replace(make_space(), sketches=known | others)
+    return replace(make_space(16), sketches=known | others)
 
 
 @pytest.fixture(scope="module")
