@@ -48,7 +48,7 @@ def policy_text(site: SiteConfig, privacy: PrivacyConfig, space: Space, aggregat
 
 def _task(mode: TrustMode, privacy: PrivacyConfig, space: Space) -> dict[str, Any]:
     if mode is TrustMode.OPEN:
-        return {"modes": [mode.value], "open_because": _WHY_OPEN, "spaces": [space.space_id]}
+        return {"modes": [mode.value], "open_because": _WHY_OPEN}
     if mode is not TrustMode.PRIVATE:
         return {}
     own = {"modes": [mode.value], "population": _POPULATION, "spaces": [space.space_id]}

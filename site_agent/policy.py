@@ -268,7 +268,7 @@ def check_aggregator(known: frozenset[str], public_key: str) -> None:
     """
     if public_key not in known:
         raise PolicyError(
-            f"the policy does not name the aggregator with key {public_key[:12]}…",
+            f"the policy does not name the aggregator with the key {public_key}",
             remedy=f"compare its key by phone, then add it to aggregator.public_keys in {POLICY_FILE}",
         )
 

@@ -71,7 +71,7 @@ def test_a_refused_aggregator_is_exit_status_3_and_the_reason_is_visible(fedprin
     let_bern_answer_another_aggregator(path)
     status, out, _ = fedprint("simulate", path)
     assert status == 3
-    assert "bern the policy does not name the aggregator with key " in " ".join(out.split())
+    assert "bern the policy does not name the aggregator with the key " in " ".join(out.split())
     assert "missing bern: the site's rules do not allow it" in " ".join(out.split())
 
 
