@@ -126,7 +126,7 @@ def test_requests_of_the_named_aggregator_in_a_named_space_are_allowed(tmp_path)
 @pytest.mark.parametrize(
     ("changes", "key", "match"),
     [
-        ({}, "ef" * 32, "does not name the aggregator with key efefefefefef"),
+        ({}, "ef" * 32, "does not name the aggregator with the key efefefefefef"),
         ({}, KEY, "does not allow space"),
         ({"task/pneumonia/spaces": "any", "task/pneumonia/sketches": ["fisher"]}, KEY, "of kind histogram"),
     ],
