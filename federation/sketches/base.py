@@ -66,6 +66,17 @@ class Sketch(ABC):
         return {}
 
     @classmethod
+    def private_parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+        """Return the parameters that a space for private release fixes, by a public rule as well.
+
+        They bound what one image adds and count in units so coarse that the noise fits the sampler.
+
+        Args:
+            reference: float [n_images, n_features], features of public images that belong to no site.
+        """
+        return cls.parameters(reference)
+
+    @classmethod
     def require_size(cls, n_features: int) -> None:
         """Raise where this kind cannot sketch that many features, which a space learns before it is built.
 

@@ -9,6 +9,9 @@ from federation.space import Parameters
 
 Granularity = Literal["filter", "kernel"]
 Estimator = Literal["montecarlo", "variational"]
+Head = Literal["fitted", "public", "dp"]
+_CHOICES = (("granularity", Granularity), ("estimator", Estimator), ("head", Head))
+_HEAD_FIELDS = ("head", "head_scale", "head_share")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,12 @@ class FisherParameters:
         scale_bits: One unit of a sketch is 2^-scale_bits.
         clip: Largest L2 norm of one image's numbers; 0 does not clip.
         head_decay: Weight decay of the linear head on standardised features, per mean loss.
-        seed: Seed of the labels, or noise, that are drawn.
+        seed: Seed of the labels, or noise, that are drawn, and of a public head.
+        head: ``"fitted"`` to the task's labels, which nothing protects; ``"public"``, drawn from the seed, so
+            that the numbers describe inputs only; ``"dp"``, fitted with noise that the release pays for.
+        head_scale: Norm of a typical feature vector of public images, which a public head divides by and a
+            private one clips to.
+        head_share: Share of a release's budget that the fit of a private head may spend.
 
     Raises:
         SpaceError: If a value is impossible.
@@ -37,19 +45,22 @@ class FisherParameters:
     clip: float = 0.0
     head_decay: float = 0.1
     seed: int = 0
+    head: Head = "fitted"
+    head_scale: float = 1.0
+    head_share: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, choices in (("granularity", Granularity), ("estimator", Estimator)):
+        for name, choices in _CHOICES:
             if getattr(self, name) not in get_args(choices):
                 raise SpaceError(
                     f"Fisher {name} {getattr(self, name)!r} is unknown",
                     remedy=f"use one of: {', '.join(get_args(choices))}",
                 )
-        if not (0 <= self.scale_bits <= 60 and 0 <= self.clip < 1e9 and 0 < self.head_decay < 1e9):
+        if not (-30 <= self.scale_bits <= 60 and 0 <= self.clip < 1e9 and 0 < self.head_decay < 1e9):
             raise SpaceError(
                 f"Fisher parameters scale_bits={self.scale_bits}, clip={self.clip}, "
                 f"head_decay={self.head_decay} are impossible",
-                remedy="use 0–60 bits, a clip of 0 or more and a positive decay",
+                remedy="use -30 to 60 bits, a clip of 0 or more and a positive decay",
             )
         if not 0 <= self.seed < 2**63:
             raise SpaceError(f"Fisher seed {self.seed} is impossible", remedy="use 0 to 2^63 − 1")
@@ -58,8 +69,25 @@ class FisherParameters:
                 "the variational Fisher estimate exists per filter and is not made of images to clip",
                 remedy="use granularity 'filter' without clip, or the estimator 'montecarlo'",
             )
+        self._require_head()
         if self.granularity == "filter" and self.layout != self.layout.by_filter():
             raise SpaceError("a Fisher layout per filter has one input per filter")
+
+    def _require_head(self) -> None:
+        if not 0 < self.head_scale < 1e9 or not 0 <= self.head_share < 1:
+            raise SpaceError(
+                f"a Fisher head_scale of {self.head_scale} and head_share of {self.head_share} are impossible",
+                remedy="use a positive scale, and a share from 0 to below 1",
+            )
+        if (self.head == "dp") != (self.head_share > 0):
+            raise SpaceError(
+                f"a Fisher head {self.head!r} cannot spend a share of {self.head_share} of the budget",
+                remedy="give a share to head 'dp', and to no other",
+            )
+        if self.estimator == "variational" and self.head != "fitted":
+            raise SpaceError(
+                "the variational estimate needs a fitted head", remedy="use the estimator 'montecarlo'"
+            )
 
     @classmethod
     def read(cls, parameters: Parameters) -> Self:
@@ -69,7 +97,8 @@ class FisherParameters:
             SpaceError: If something is missing, unknown or impossible.
         """
         names = {field.name for field in fields(cls)}
-        if set(parameters) != names:
+        left_out = set() if "head" in parameters else set(_HEAD_FIELDS)
+        if set(parameters) != names - left_out:
             raise SpaceError(
                 f"a Fisher sketch is described by {sorted(parameters)}, expected {sorted(names)}",
                 remedy="build the space again with this version",
@@ -81,5 +110,7 @@ class FisherParameters:
             raise SpaceError(f"malformed Fisher parameters: {error}") from error
 
     def to_space(self) -> Parameters:
-        """Return the parameters as a space holds them."""
-        return {**asdict(self), "layout": str(self.layout)}
+        """Return the parameters as a space holds them; the usual head is left unsaid."""
+        values = {**asdict(self), "layout": str(self.layout)}
+        left_out = _HEAD_FIELDS if self.head == "fitted" else ()
+        return {name: value for name, value in values.items() if name not in left_out}

@@ -1,5 +1,6 @@
 """The mean of random Fourier features: a task's distribution as one point of a kernel's feature space."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -28,6 +29,8 @@ from federation.space import Edges, Parameters, Space
 
 DEFAULT_KERNEL: Kernel = "cauchy"
 DEFAULT_N_RANDOM = 4096
+PRIVATE_N_RANDOM = 256
+PRIVATE_AMPLITUDE = 64
 _MAX_IMAGES = 2**40
 
 
@@ -39,7 +42,7 @@ class MeanEmbeddingSketch(Sketch):
     up to the error of the random features: no image, nor any feature vector, has to be exchanged for it.
 
     Args:
-        sums: int64 [n_random], cosines first, then sines, in units of 1/AMPLITUDE.
+        sums: int64 [n_random], cosines first, then sines, in units of 1/amplitude.
         n_images: Number of images.
         random_features: What is summed, or None for a sketch that is only compared, never updated.
         noise: The noise in the arrays; empty for an exact sketch.
@@ -86,6 +89,23 @@ class MeanEmbeddingSketch(Sketch):
         }
 
     @classmethod
+    def private_parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+        """Return parameters for private release: few random features, in coarse units.
+
+        The noise of a release grows with the number of random features, and with 256 it falls together with
+        the error of having no more of them; 64 units of amplitude round each image by less than one percent,
+        evenly either way. At ε = 1 and a weight of 12 per patient the noise has σ ≈ 2^15.5 units.
+
+        Args:
+            reference: float [n_images, n_features] of public images.
+        """
+        return {
+            **cls.parameters(reference),
+            "n_random": PRIVATE_N_RANDOM,
+            "amplitude": PRIVATE_AMPLITUDE,
+        }
+
+    @classmethod
     def for_space(cls, space: Space) -> Self:
         """Return the sketch of no images, with the random features of a space.
 
@@ -93,19 +113,33 @@ class MeanEmbeddingSketch(Sketch):
             SpaceError: If a parameter is missing, unknown or impossible.
         """
         given = space.sketches.get(cls.kind, {})
-        if set(given) != {"kernel", "bandwidth", "n_random", "seed"}:
+        if set(given) - {"amplitude"} != {"kernel", "bandwidth", "n_random", "seed"}:
             raise SpaceError(
                 f"a mean embedding has kernel, bandwidth, n_random and seed, not {sorted(given)}",
                 remedy="build the space again",
             )
-        n_random, seed, bandwidth = given["n_random"], given["seed"], given["bandwidth"]
-        if not isinstance(n_random, int) or not isinstance(seed, int) or isinstance(bandwidth, str):
+        whole_numbers = {name: given.get(name, AMPLITUDE) for name in ("n_random", "seed", "amplitude")}
+        bandwidth = given["bandwidth"]
+        if not all(isinstance(value, int) for value in whole_numbers.values()) or isinstance(bandwidth, str):
             raise SpaceError(
-                f"a mean embedding of n_random {n_random!r}, seed {seed!r} and bandwidth {bandwidth!r}",
-                remedy="use numbers, whole ones for n_random and seed",
+                f"a mean embedding of {whole_numbers} and bandwidth {bandwidth!r}",
+                remedy="use numbers, whole ones for n_random, seed and amplitude",
             )
         kernel = cast(Kernel, given["kernel"])
-        return cls.zero(RandomFeatures(space.n_features, kernel, float(bandwidth), n_random, seed))
+        integers = cast(dict[str, int], whole_numbers)
+        return cls.zero(RandomFeatures(space.n_features, kernel, float(bandwidth), **integers))
+
+    def bind(self, space: Space) -> Self:
+        """Return the same sums with the random features of their space.
+
+        Raises:
+            SpaceMismatchError: If the sums do not fit the space.
+            FingerprintError: If no images of that space can have them.
+        """
+        bound = super().bind(space)
+        if not bound.noise:
+            bound._require_possible(bound.amplitude)
+        return bound
 
     @classmethod
     def zero(cls, random_features: RandomFeatures) -> Self:
@@ -158,7 +192,7 @@ class MeanEmbeddingSketch(Sketch):
         """Return the sensitivities: one image adds 1 to the count and one point of a circle per frequency.
 
         Both bounds are reached up to the rounding of the table of cosines: the L2 norm of every image is
-        AMPLITUDE · √(n_random / 2), the L1 norm is largest where every phase is 45°.
+        amplitude · √(n_random / 2), the L1 norm is largest where every phase is 45°.
 
         Args:
             images_per_patient: How often the images of one patient are counted at most.
@@ -184,16 +218,33 @@ class MeanEmbeddingSketch(Sketch):
             raise FingerprintError(f"a mean embedding cannot hold the arrays {sorted(arrays)}")
         n = int(require_integers(arrays["n_images"], (1,), "mean embedding counts")[0])
         sketch = cls(arrays["sums"], n, noise=noise)
-        if noise:
-            return sketch
-        if not 0 <= n <= _MAX_IMAGES or (np.abs(sketch.sums) > n * AMPLITUDE).any():
-            raise FingerprintError(
-                f"a mean embedding of {n} images holds sums up to {np.abs(sketch.sums).max(initial=0)}, "
-                f"at most {AMPLITUDE} per image are possible"
-            )
+        if not noise:
+            sketch._require_possible(AMPLITUDE)
         return sketch
+
+    def _require_possible(self, amplitude: int) -> None:
+        n, sums = self.n_images, self.sums
+        if not 0 <= n <= _MAX_IMAGES or (np.abs(sums) > n * amplitude).any():
+            raise FingerprintError(
+                f"a mean embedding of {n} images holds sums up to {np.abs(sums).max(initial=0)}, "
+                f"at most {amplitude} per image are possible"
+            )
+
+    @property
+    def amplitude(self) -> int:
+        """What cos 0 counts as."""
+        return AMPLITUDE if self.random_features is None else self.random_features.amplitude
+
+    def noise_energy(self) -> float:
+        """Return how much noise adds to ‖mean()‖² on average; 0 for an exact sketch."""
+        return self.noise.get("sums", 0) * self.sums.size * self._unit**2
 
     def mean(self) -> npt.NDArray[np.float64]:
         """Return float64 [n_random]: the mean embedding, with a norm of at most 1 (0 without images)."""
+        return np.asarray(self.sums * self._unit)
+
+    @property
+    def _unit(self) -> float:
+        """What one unit of a sum adds to the mean."""
         m = max(self.sums.size // 2, 1)
-        return np.asarray(self.sums / (AMPLITUDE * np.sqrt(m) * max(self.n_images, 1)))
+        return 1 / (self.amplitude * math.sqrt(m) * max(self.n_images, 1))

@@ -31,8 +31,15 @@ DEFAULT_STEP = 2.0**-16
 MAX_FEATURES = 2048
 _TYPICAL = 15  # a typical feature has between 2^15 and 2^16 steps
 _FAR = 2**26  # steps; products of such numbers, and sums of two of them, are whole in double precision
+_PRIVATE = 2**8  # a private clip norm has between 2^8 and 2^9 steps
 _EXACT = 2**53
+_ABOVE_MEDIAN = 1.1
 _MAX_IMAGES = 2**40
+_NO_PRODUCTS = np.zeros(0, dtype=np.int64)
+_SHARES: Mapping[int, Mapping[str, Fraction]] = {
+    1: {"n_images": Fraction(1, 10), "sums": Fraction(9, 10)},
+    2: {"n_images": Fraction(1, 10), "sums": Fraction(3, 10), "products": Fraction(6, 10)},
+}
 _ROUNDING = 1 + 2**-40  # covers the double-precision rounding of a vector that was scaled to the clip norm
 
 Matrix = npt.NDArray[np.float64]
@@ -50,10 +57,15 @@ class MomentSketch(Sketch):
 
     1,280 features make 821,121 integers (6.6 MB); more than 2,048 features are refused.
 
+    A sketch of order 1 has no products. Spaces for private release use it: noise that hides a patient in
+    820,000 products is far larger than all of a covariance. Measured on 16 tasks of 1,000 images with 1,280
+    features, products clipped and noised alone at ε = 1 give Fréchet distances whose order of neighbours has
+    a rank correlation of FIDRHO with the exact one.
+
     Args:
         sums: int64 [n_features], Σ x, in steps.
         products: int64 [n_features · (n_features + 1) / 2], upper triangle of Σ x xᵀ row by row, in squared
-            steps.
+            steps; empty for a sketch of order 1.
         n_images: Number of images.
         step: What one step is in units of the features, a power of two. 1 for a sketch that is not bound to
             its space: means and covariances are then in steps.
@@ -66,11 +78,6 @@ class MomentSketch(Sketch):
     """
 
     kind: ClassVar[str] = "moments"
-    shares: ClassVar[Mapping[str, Fraction]] = {
-        "n_images": Fraction(1, 10),
-        "sums": Fraction(3, 10),
-        "products": Fraction(6, 10),
-    }
 
     sums: IntVector
     products: IntVector
@@ -82,7 +89,7 @@ class MomentSketch(Sketch):
     def __post_init__(self) -> None:
         d = np.size(self.sums)
         object.__setattr__(self, "sums", require_integers(self.sums, (d,), "feature sums"))
-        pairs = d * (d + 1) // 2
+        pairs = d * (d + 1) // 2 if np.size(self.products) else 0
         object.__setattr__(self, "products", require_integers(self.products, (pairs,), "feature products"))
 
     def __eq__(self, other: object) -> bool:
@@ -112,6 +119,23 @@ class MomentSketch(Sketch):
         return {"step": 2.0 ** (math.floor(math.log2(size)) - _TYPICAL)}
 
     @classmethod
+    def private_parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+        """Return parameters for private release: first moments of clipped features, in coarse steps.
+
+        The clip norm is 1.1 times the median norm of public feature vectors and has 256 to 512 steps: at ε = 1
+        and a weight of 12 per patient the noise has σ below 2^15.5 steps, and rounding to steps lengthens an
+        image of 1,280 features by at most 7 %.
+
+        Args:
+            reference: float [n_images, n_features] of public images.
+
+        Raises:
+            SpaceError: If most features are zero.
+        """
+        clip = public_clip(np.linalg.norm(np.asarray(reference, np.float64), axis=1))
+        return {"step": 2.0 ** math.floor(math.log2(clip / _PRIVATE)), "clip": clip, "order": 1}
+
+    @classmethod
     def require_size(cls, n_features: int) -> None:
         """Raise where the products of that many features are too many to keep.
 
@@ -127,23 +151,27 @@ class MomentSketch(Sketch):
 
     @classmethod
     def for_space(cls, space: Space) -> Self:
-        """Return the sketch of no images, with the step of a space, and its clip norm where it gives one.
+        """Return the sketch of no images, with the step of a space, and its clip norm and order if given.
 
         Raises:
             SpaceError: If a parameter is unknown or impossible, or there are too many features.
         """
         given = space.sketches.get(cls.kind, {})
         step, clip = given.get("step", DEFAULT_STEP), given.get("clip")
-        if not set(given) <= {"step", "clip"} or isinstance(step, str) or isinstance(clip, str):
+        order = given.get("order", 2)
+        known = set(given) <= {"step", "clip", "order"} and order in (1, 2)
+        if not known or isinstance(step, str) or isinstance(clip, str):
             raise SpaceError(
-                f"moments have no parameters but the numbers step and clip, not {dict(given)}",
+                f"moments have no parameters but the numbers step and clip, and order 1 or 2, not {dict(given)}",
                 remedy="build the space again",
             )
-        return cls.zero(space.n_features, step=float(step), clip=clip)
+        return cls.zero(space.n_features, step=float(step), clip=clip, order=int(order))
 
     @classmethod
-    def zero(cls, n_features: int, *, step: float = DEFAULT_STEP, clip: float | None = None) -> Self:
-        """Return the sketch of no images.
+    def zero(
+        cls, n_features: int, *, step: float = DEFAULT_STEP, clip: float | None = None, order: int = 2
+    ) -> Self:
+        """Return the sketch of no images; one of order 1 has no products.
 
         Raises:
             SpaceError: If there are too many features, the step is no power of two from 2^-400 to 2^400, or
@@ -154,7 +182,7 @@ class MomentSketch(Sketch):
             raise SpaceError(f"step {step} is no power of two", remedy="build the space again")
         if clip is not None and not 0 < clip <= _FAR * step:
             raise SpaceError(f"clip norm {clip} is not in (0, {_FAR * step}]", remedy="use a typical norm")
-        pairs = n_features * (n_features + 1) // 2
+        pairs = n_features * (n_features + 1) // 2 if order == 2 else 0
         return cls(np.zeros(n_features, dtype=np.int64), np.zeros(pairs, dtype=np.int64), 0, step, clip)
 
     @property
@@ -168,9 +196,24 @@ class MomentSketch(Sketch):
         return int(self.sums.size)
 
     @property
+    def order(self) -> int:
+        """1 for a sketch of first moments only, otherwise 2."""
+        return 2 if self.products.size else 1
+
+    @property
+    def shares(self) -> Mapping[str, Fraction]:
+        """Array → its share of what a private release spends: most for the products, where there are any."""
+        return _SHARES[self.order]
+
+    @property
     def parameter_values(self) -> dict[str, int | float | None]:
         """What two sketches must share to be added or compared."""
-        return {"n_features": self.n_features, "step": self.step, "clip": self.clip}
+        return {
+            "n_features": self.n_features,
+            "step": self.step,
+            "clip": self.clip,
+            "order": self.order,
+        }
 
     def update(self, features: npt.NDArray[Any]) -> Self:
         """Return the sketch with more images.
@@ -184,11 +227,11 @@ class MomentSketch(Sketch):
         """
         require_features(features, self.n_features)
         steps = self._steps(features)
-        added, upper = self, _upper(self.n_features)
+        added, upper = self, _upper(self.n_features) if self.order == 2 else None
         rows = max(1, int(_EXACT // max(1.0, float(np.abs(steps).max(initial=0)) ** 2)))
         for start in range(0, len(steps), rows):
             block = steps[start : start + rows]
-            products = (block.T @ block)[upper].astype(np.int64)
+            products = (block.T @ block)[upper].astype(np.int64) if self.order == 2 else self.products
             sums = block.sum(axis=0).astype(np.int64)
             added = added + replace(self, sums=sums, products=products, n_images=len(block))
         return added
@@ -234,28 +277,29 @@ class MomentSketch(Sketch):
                 remedy="give the space's moments a clip norm",
             )
         r = self.clip / self.step * _ROUNDING + math.sqrt(d) / 2
-        return {
+        first = {
             "n_images": Sensitivity(k, k**2),
             "sums": Sensitivity(whole(k * math.sqrt(d) * r), whole((k * r) ** 2)),
-            "products": Sensitivity(whole(k * (d + 1) / 2 * r**2), whole((k * r**2) ** 2)),
         }
+        products = Sensitivity(whole(k * (d + 1) / 2 * r**2), whole((k * r**2) ** 2))
+        return first if self.order == 1 else {**first, "products": products}
 
     def arrays(self) -> Arrays:
-        """Return ``n_images`` int64 [1], ``sums`` and ``products``."""
-        n_images = np.array([self.n_images], dtype=np.int64)
-        return {"n_images": n_images, "sums": self.sums, "products": self.products}
+        """Return ``n_images`` int64 [1], ``sums`` and, for order 2, ``products``."""
+        first = {"n_images": np.array([self.n_images], dtype=np.int64), "sums": self.sums}
+        return first if self.order == 1 else {**first, "products": self.products}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, noise: Noise = EXACT) -> Self:
         """Read ``arrays()`` back; step and clip norm come from the space."""
-        if set(arrays) != {"n_images", "sums", "products"}:
+        if set(arrays) | {"products"} != {"n_images", "sums", "products"}:
             raise FingerprintError(f"a moment sketch cannot hold the arrays {sorted(arrays)}")
         n = int(require_integers(arrays["n_images"], (1,), "moment counts")[0])
         if not noise and not 0 <= n <= _MAX_IMAGES:
             raise FingerprintError(f"a moment sketch of {n} images, expected 0 to {_MAX_IMAGES}")
         if np.size(arrays["sums"]) > MAX_FEATURES:
             raise FingerprintError(f"a moment sketch of more than {MAX_FEATURES} features")
-        sketch = cls(arrays["sums"], arrays["products"], n, noise=noise)
+        sketch = cls(arrays["sums"], arrays.get("products", _NO_PRODUCTS), n, noise=noise)
         if not noise:
             sketch._require_possible()
         return sketch
@@ -271,7 +315,15 @@ class MomentSketch(Sketch):
         lost, before anything is divided: a constant feature has variance exactly 0, and so has one image.
         The divisor is n rather than n − 1, so that one image has a covariance and counting every image twice
         changes nothing.
+
+        Raises:
+            FingerprintError: If the sketch is of order 1.
         """
+        if self.order == 1:
+            raise FingerprintError(
+                "a moment sketch of order 1 has means and no covariance",
+                remedy="use a distance of means such as kld-mean-target, or a space whose moments have order 2",
+            )
         n = max(self.n_images, 1)
         centre = np.rint(self.sums / n).astype(np.int64)
         rest = (self.sums - n * centre) / n
@@ -299,6 +351,10 @@ class MomentSketch(Sketch):
 
     def _require_possible(self) -> None:
         """Raise unless the products obey Cauchy and Schwarz, as those of all real features do."""
+        if self.order == 1:
+            if (np.abs(self.sums) > float(_FAR) * self.n_images).any():
+                raise FingerprintError("a moment sketch holds sums that no features can have")
+            return
         squares = self.products[_diagonal(self.n_features)].astype(np.float64)
         largest, n = squares.max(initial=0), self.n_images
         if (
@@ -308,6 +364,21 @@ class MomentSketch(Sketch):
             or self.products.min(initial=0) < -largest
         ):
             raise FingerprintError("a moment sketch holds sums of products that no features can have")
+
+
+def public_clip(norms: npt.NDArray[Any]) -> float:
+    """Return the norm to which private spaces clip: 1.1 times the median of public images, to six digits.
+
+    Args:
+        norms: float [n_images] of public images.
+
+    Raises:
+        SpaceError: If the median is not positive and finite.
+    """
+    median = float(np.median(norms)) if len(norms) else 0.0
+    if not 0 < median < np.inf:
+        raise SpaceError(f"public images of norm {median} fix no clip norm", remedy="use another extractor")
+    return float(f"{_ABOVE_MEDIAN * median:.6g}")
 
 
 @lru_cache(maxsize=4)

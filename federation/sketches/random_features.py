@@ -16,14 +16,14 @@ Every rounding happens before a sum, so nothing depends on the order of addition
 * Features are counted in steps of √b / 2^16 and standard normal numbers in steps of 2^-12. The products of
   such integers sum to less than 2^53 in magnitude, so a matrix product in double precision is exact.
 * The phase ωᵀx is one multiplication of that integer, rounded down to one of 2^16 parts of a turn; cosines
-  are looked up in a table of integers in units of 2^-16. The phase is off by at most 10^-4, evenly either
+  are looked up in a table of integers in units of 1/amplitude, 2^-16 by default. The phase is off by at most 10^-4, evenly either
   way, which is far below what a thousand random frequencies leave.
 * Chance comes from raw Philox words, whose stream NumPy promises not to change, through the normal quantile.
 """
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from federation.sketches.base import IntVector, require_features
 
 MAX_FEATURES = 2**13
 MAX_RANDOM = 2**16
-AMPLITUDE = 2**16  # what cos 0 counts as
+AMPLITUDE = 2**16  # what cos 0 counts as, unless a space says otherwise
 _PHASES = 2**16  # parts of a turn
 _STEPS = 2**16  # feature steps per √bandwidth
 _FAR = 2**24  # largest number of steps: features beyond 256 √bandwidth count as that far
@@ -56,6 +56,7 @@ class RandomFeatures:
         bandwidth: In units of a squared distance of features.
         n_random: Number of random features, even: a cosine and a sine per frequency.
         seed: Which draw. The frequencies of fewer random features are the first of more.
+        amplitude: What cos 0 counts as. Sums in coarse units take noise of fewer digits.
 
     Raises:
         SpaceError: If a parameter is impossible.
@@ -66,6 +67,7 @@ class RandomFeatures:
     bandwidth: float
     n_random: int
     seed: int = 0
+    amplitude: int = AMPLITUDE
 
     def __post_init__(self) -> None:
         check_kernel(self.kernel, self.bandwidth)
@@ -81,9 +83,13 @@ class RandomFeatures:
             )
         if not 0 <= self.seed < 2**62:
             raise SpaceError(f"seed {self.seed} is not in [0, 2^62)", remedy="use a small whole number")
+        if not 1 <= self.amplitude <= AMPLITUDE:
+            raise SpaceError(
+                f"amplitude {self.amplitude} is not in [1, {AMPLITUDE}]", remedy=f"use {AMPLITUDE} or 64"
+            )
 
     def sums(self, features: npt.NDArray[Any]) -> IntVector:
-        """Return int64 [n_random]: sums of cosines, then of sines, in units of 1/AMPLITUDE.
+        """Return int64 [n_random]: sums of cosines, then of sines, in units of 1/amplitude.
 
         Args:
             features: float [n_images, n_features], finite.
@@ -95,13 +101,13 @@ class RandomFeatures:
         total = np.zeros((2, self.n_random // 2), dtype=np.int64)
         for start in range(0, len(features), _ROWS):
             phases = self._phases(features[start : start + _ROWS])
-            total += np.stack([table[phases].sum(axis=0, dtype=np.int64) for table in (_COSINE, _SINE)])
+            total += np.stack([table[phases].sum(axis=0, dtype=np.int64) for table in _tables(self.amplitude)])
         return total.ravel()
 
     @property
     def largest_image(self) -> tuple[float, float]:
         """Largest L1 and L2 norm that one image can add to ``sums``."""
-        cosine, sine = _COSINE.astype(np.float64), _SINE.astype(np.float64)
+        cosine, sine = (table.astype(np.float64) for table in _tables(self.amplitude))
         m = self.n_random // 2
         return m * float((abs(cosine) + abs(sine)).max()), math.sqrt(m * float((cosine**2 + sine**2).max()))
 
@@ -135,10 +141,10 @@ class RandomFeatures:
         return ((words >> np.uint64(32)).astype(np.float64) + 0.5).reshape(shape) / 2**32
 
 
-def _table(function: Any) -> npt.NDArray[np.int32]:
+@lru_cache(maxsize=4)
+def _tables(amplitude: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return cosines and sines of every phase, int32 [_PHASES] each."""
     # The middle of each part of a turn, so that rounding phases down is even either way.
-    turns = (np.arange(_PHASES) + 0.5) / _PHASES
-    return np.asarray(np.rint(AMPLITUDE * function(2 * np.pi * turns)), dtype=np.int32)
-
-
-_COSINE, _SINE = _table(np.cos), _table(np.sin)
+    turns = 2 * np.pi * (np.arange(_PHASES) + 0.5) / _PHASES
+    cosine, sine = (np.rint(amplitude * function(turns)).astype(np.int32) for function in (np.cos, np.sin))
+    return cosine, sine

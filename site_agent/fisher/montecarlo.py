@@ -5,6 +5,8 @@ batch's mean gradient, which published code computes, shrinks with the size of t
 Labels are drawn by importance, which leaves the mean as it is and takes most of the chance out of it.
 """
 
+from hashlib import sha256
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -23,7 +25,9 @@ class MonteCarlo:
     """Turns images into squared gradients.
 
     As with features, an image's numbers depend neither on the images around it nor on the number of cores:
-    the network always sees batches of one shape, the last filled up with black, each on one core.
+    the network always sees batches of one shape, the last filled up with black, each on one core. Nor do they
+    depend on the image's place in the task: its label is drawn by a number that the image itself decides, so
+    that one more patient changes nothing about the others.
 
     Args:
         extractor: The network; it is executed as its library does, because that is what has gradients.
@@ -39,17 +43,16 @@ class MonteCarlo:
         self._network = extractor.differentiable
         self._weights = weights_by_name(self._network, self._names)
 
-    def __call__(self, images: Tensor, first: int) -> npt.NDArray[np.float32]:
+    def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
         """Return squared gradients of images.
 
         Args:
             images: uint8 [N, 3, S, S].
-            first: Position of the first image in the task, which decides the random number of each.
 
         Returns:
             float32 [N, n_weights].
         """
-        step, chance = self._extractor.step, uniform(self._parameters.seed, first, len(images))
+        step, chance = self._extractor.step, uniform(self._parameters.seed, images)
         starts = range(0, len(images), step)
         parts = [(images[start : start + step], chance[start : start + step]) for start in starts]
         return torch.cat(self._extractor.lanes.map(self._part, parts)).numpy()
@@ -105,8 +108,16 @@ def _squared_lengths(head: LinearHead, p: Floats) -> Floats:
     return np.asarray(np.maximum(lengths, 0.0))
 
 
-def uniform(seed: int, first: int, n: int) -> Floats:
-    """Return uniform numbers in [0, 1) for images ``first`` to ``first + n - 1``, float64 [n]."""
-    # Raw words of the bit generator, unlike numpy's distributions, are the same in every version.
-    words = np.random.PCG64(seed).advance(first).random_raw(n)
-    return np.asarray((words >> np.uint64(11)) * 2.0**-53)
+def uniform(seed: int, images: Tensor) -> Floats:
+    """Return one number in [0, 1) per image, float64 [N], as unpredictable as SHA-256 of seed and pixels.
+
+    The same image has the same number wherever it occurs; different images have independent ones.
+
+    Args:
+        seed: Seed of the space.
+        images: uint8 [N, ...].
+    """
+    key = seed.to_bytes(8, "little")
+    pixels = (image.contiguous().numpy().tobytes() for image in images.cpu())
+    words = [sha256(key + each).digest()[:8] for each in pixels]
+    return np.asarray((np.frombuffer(b"".join(words), "<u8") >> np.uint64(11)) * 2.0**-53)

@@ -88,14 +88,13 @@ def estimate(
     """
     if parameters.estimator == "variational":
         return _variational(next_pass, Variational(extractor, head, parameters), parameters, passes)
-    squares, n_seen = MonteCarlo(extractor, head, parameters), 0
+    squares = MonteCarlo(extractor, head, parameters)
     sums = WeightedSketches({FisherSketch.kind: FisherSketch.zero(parameters)})
     for batch in next_pass():
         parts = (torch.split(part, extractor.portion) for part in (batch.images, batch.indices))
         for images, indices in zip(*parts, strict=True):
             counts = np.ones(len(images), np.int64) if weights is None else weights[indices.numpy()]
-            sums = sums.with_more(squares(images, n_seen), counts)
-            n_seen += len(images)
+            sums = sums.with_more(squares(images), counts)
     return cast(FisherSketch, sums.total()[FisherSketch.kind])
 
 

@@ -143,15 +143,15 @@ def test_the_sketch_per_filter_equals_the_one_per_kernel_averaged_over_inputs(ex
     head = LinearHead.fit(extractor(images), labels, 0.1)
     recipes = [FisherRecipe(g, layers=TASK2VEC) for g in ("filter", "kernel")]
     by_filter, by_kernel = (MonteCarlo(extractor, head, r.parameters(extractor)) for r in recipes)
-    kernel = FisherSketch.zero(recipes[1].parameters(extractor)).update(by_kernel(images, 0))
-    filters = FisherSketch.zero(recipes[0].parameters(extractor)).update(by_filter(images, 0))
+    kernel = FisherSketch.zero(recipes[1].parameters(extractor)).update(by_kernel(images))
+    filters = FisherSketch.zero(recipes[0].parameters(extractor)).update(by_filter(images))
     np.testing.assert_allclose(kernel.filter_embedding(), filters.embedding(), rtol=1e-3, atol=1e-9)
 
 
 def test_squares_are_those_of_log_probability_of_one_image_at_a_time(extractor):
     images, labels = pictures(6)
     head, parameters = LinearHead.fit(extractor(images), labels, 0.1), FisherRecipe().parameters(extractor)
-    found = MonteCarlo(extractor, head, parameters)(images, 0)
+    found = MonteCarlo(extractor, head, parameters)(images)
     network, expected = extractor.differentiable, []
     chance = uniform(parameters.seed, 0, 6)
     weights = [dict(network.named_modules())[layer.name].weight for layer in parameters.layout.layers]
