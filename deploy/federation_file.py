@@ -12,7 +12,7 @@ from federation.distances.base import CARD
 from federation.names import task_key
 from federation.sampling_config import SamplingConfig
 from federation.sketches import kind
-from federation.sketches.fisher_parameters import Estimator, Granularity
+from federation.sketches.fisher_parameters import Estimator, Granularity, Head
 from federation.space import Binning, Library, Preprocessing
 from site_agent.config import SiteConfig, WeightsConfig
 from site_agent.fisher.recipe import FisherRecipe
@@ -51,6 +51,7 @@ class FisherConfig(_Strict):
     estimator: Estimator = Field("montecarlo", description="'montecarlo' or 'variational'")
     clip: float = Field(0.0, ge=0, lt=1e9, description="largest L2 norm of one image; 0 does not clip")
     head_decay: float = Field(0.1, gt=0, lt=1e9, description="weight decay of the linear head")
+    head: Head | None = Field(None, description="'fitted', or 'public': no label is used; see private")
 
     @model_validator(mode="after")
     def _choices_fit_together(self) -> "FisherConfig":
@@ -58,14 +59,15 @@ class FisherConfig(_Strict):
             raise ValueError("the variational estimate exists per filter and is not made of images to clip")
         return self
 
-    def recipe(self, seed: int) -> FisherRecipe:
-        """Return what builds the space's parameters."""
+    def recipe(self, seed: int, *, private: bool = False) -> FisherRecipe:
+        """Return what builds the space's parameters; a private space takes a public head unless told."""
         return FisherRecipe(
             granularity=self.granularity,
             estimator=self.estimator,
             clip=self.clip,
             head_decay=self.head_decay,
             seed=seed,
+            head=self.head or ("public" if private else "fitted"),
         )
 
 
@@ -86,6 +88,7 @@ class SpaceConfig(SamplingConfig):
     reference_images: int = Field(DEFAULT_IMAGES, ge=100)
     sketches: tuple[str, ...] = Field(("histogram",), description="kinds of sketches in every fingerprint")
     fisher: FisherConfig = Field(default_factory=FisherConfig)
+    private: bool = Field(False, description="sketches in the clipped, coarse units of private release")
     acceleration: Acceleration = Field("auto")
 
     @field_validator("sketches")
@@ -101,6 +104,16 @@ class SpaceConfig(SamplingConfig):
         if "" in names:
             raise ValueError('a layer has no name; "features" names the pooled features')
         return _once(names)
+
+    @model_validator(mode="after")
+    def _private_sketches_have_a_sensitivity(self) -> "SpaceConfig":
+        unprotected = self.fisher.head == "fitted" or self.fisher.estimator == "variational"
+        if self.private and "fisher" in self.sketches and unprotected:
+            raise ValueError(
+                "a private space cannot fit a Fisher head to labels; leave head and estimator out, or use "
+                'head = "public" and estimator = "montecarlo"'
+            )
+        return self
 
     @model_validator(mode="after")
     def _local_weights_are_pinned(self) -> "SpaceConfig":

@@ -167,7 +167,8 @@ def open_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> tupl
         space.binning,
         space.reference_images,
         space.sketches,
-        space.fisher.recipe(space.seed),
+        space.fisher.recipe(space.seed, private=space.private),
+        space.private,
     )
     return build_space_once(recipe, extractor, path, display.reference), extractor
 

@@ -30,7 +30,7 @@ from federation.space import Space
 from federation.stopping import CHECKPOINT, expected_images, is_enough
 from site_agent.data import ImageSource
 from site_agent.extractors import Extractor
-from site_agent.fisher.task import HeadImages, estimate, n_passes
+from site_agent.fisher.task import HeadImages, estimate, n_passes, task_head
 from site_agent.loading import BadImage, Batch, ImageStream, Indices
 from site_agent.patients import PatientSample, Unit
 from site_agent.weighted_sketches import WeightedSketches
@@ -181,14 +181,15 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
     parameters = fisher_parameters(work.space)
     tell = on_progress if parameters is None else _first_half(on_progress)
     head_images = HeadImages()
-    sample = _first_pass(work, stream, extractor, None if parameters is None else head_images, tell)
+    needs_labels = parameters is not None and parameters.head != "public"
+    sample = _first_pass(work, stream, extractor, head_images if needs_labels else None, tell)
     n_draws = sample.n_draws if sample.is_enough else len(stream)
     bad, used, totals = stream.bad_among(n_draws), stream.used_among(n_draws), sample.sums.total()
     sketches = {kind: totals[kind] for kind in work.space.sketches if kind in totals}
     if parameters is not None:
         total = n_passes(parameters, n_draws)
         passes = Passes(stream, n_draws, work.deadline, total, on_progress)
-        head = head_images.head(parameters.head_decay)
+        head = task_head(parameters, head_images, extractor.n_features)
         sketches[FisherSketch.kind] = estimate(
             passes.following, extractor, head, parameters, total, work.weights
         )

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,13 @@ import torch
 from federation.errors import SpaceError
 from federation.files import read_file, write_atomically
 from federation.sketches import FisherSketch, kind
-from federation.space import Binning, Parameters, Space, edges_from_reference
+from federation.sketches.fisher_parameters import FisherParameters
+from federation.space import Binning, Edges, Parameters, Space, edges_from_reference
 from site_agent import reference_corpus
 from site_agent.extractors import Extractor
 from site_agent.fisher.recipe import FisherRecipe
+
+_FISHER_IMAGES = 100  # public images whose gradients decide how those of private images are clipped
 
 log = logging.getLogger("fedprint.space")
 
@@ -31,6 +35,7 @@ class SpaceRecipe:
         n_reference: Number of public reference images.
         sketches: Kinds of sketches that fingerprints of the space carry.
         fisher: How Fisher information is estimated, where it is among them.
+        private: Whether sketches take the clipped, coarse parameters that private release needs.
     """
 
     name: str
@@ -39,11 +44,22 @@ class SpaceRecipe:
     n_reference: int
     sketches: tuple[str, ...] = ("histogram",)
     fisher: FisherRecipe = field(default_factory=FisherRecipe)
+    private: bool = False
 
     @property
     def reference(self) -> str:
-        """Provenance of the edges, part of the space's identity."""
-        return f"{reference_corpus.VERSION}, n={self.n_reference}"
+        """Provenance of edges and parameters, part of the space's identity."""
+        purpose = "; for private release" if self.private else ""
+        return f"{reference_corpus.VERSION}, n={self.n_reference}{purpose}"
+
+    def parameters(self, name: str, reference: npt.NDArray[Any], edges: Edges) -> Parameters:
+        """Return the parameters of a kind of sketch, see `Sketch.parameters`.
+
+        Raises:
+            SpaceError: If the kind does not fit such features or bins.
+        """
+        rule = kind(name).private_parameters if self.private else kind(name).parameters
+        return rule(reference, edges)
 
     def require_size(self, n_features: int) -> None:
         """Raise where one of the sketches cannot hold that many features.
@@ -74,7 +90,9 @@ def build_space(recipe: SpaceRecipe, extractor: Extractor, on_progress: Callable
     reference = np.concatenate(features)
     edges = edges_from_reference(reference, recipe.n_bins, recipe.binning)
     sketches = {
-        name: kind(name).parameters(reference, edges) for name in recipe.sketches if name != FisherSketch.kind
+        name: recipe.parameters(name, reference, edges)
+        for name in recipe.sketches
+        if name != FisherSketch.kind
     } | _fisher(recipe, extractor)
     return Space(recipe.name, extractor.identity, edges, recipe.binning, recipe.reference, sketches)
 
@@ -103,7 +121,8 @@ def build_space_once(
 def _fisher(recipe: SpaceRecipe, extractor: Extractor) -> dict[str, Parameters]:
     if FisherSketch.kind not in recipe.sketches:
         return {}
-    return {FisherSketch.kind: recipe.fisher.parameters(extractor).to_space()}
+    public = _reference_batches(min(recipe.n_reference, _FISHER_IMAGES), extractor)
+    return {FisherSketch.kind: recipe.fisher.parameters(extractor, public).to_space()}
 
 
 def _read(path: Path) -> Space | None:
@@ -115,14 +134,21 @@ def _read(path: Path) -> Space | None:
 
 
 def _follows(space: Space, recipe: SpaceRecipe, extractor: Extractor) -> bool:
-    fisher = _fisher(recipe, extractor)
     return (space.extractor, space.n_bins, space.binning, space.reference, set(space.sketches)) == (
         extractor.identity,
         recipe.n_bins,
         recipe.binning,
         recipe.reference,
         set(recipe.sketches),
-    ) and all(space.sketches[name] == parameters for name, parameters in fisher.items())
+    ) and _follows_fisher(space, recipe, extractor)
+
+
+def _follows_fisher(space: Space, recipe: SpaceRecipe, extractor: Extractor) -> bool:
+    found = space.sketches.get(FisherSketch.kind)
+    try:
+        return found is None or recipe.fisher.is_followed_by(FisherParameters.read(found), extractor)
+    except SpaceError:  # written by another version
+        return False
 
 
 def _reference_batches(n: int, extractor: Extractor) -> Iterator[torch.Tensor]:

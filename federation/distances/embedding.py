@@ -28,6 +28,15 @@ class EmbeddingStack:
         """Numbers per sketch."""
         return len(self.sketches[0].sums)
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether any of them carries noise."""
+        return any(sketch.noise for sketch in self.sketches)
+
+    def noise_variances(self) -> Matrix:
+        """Return float64 [n_tasks]: the variance of the noise in each number of the sums."""
+        return np.array([sketch.noise.get("sums", 0) for sketch in self.sketches], dtype=np.float64)
+
     def columns(self, part: slice) -> Matrix:
         """Return float64 [n_tasks, len(part)]: columns of the sums, which are multiples of embeddings."""
         return np.stack([sketch.sums[part] for sketch in self.sketches], dtype=np.float64)

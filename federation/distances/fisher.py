@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from federation.distances.base import Comparable, Distance, Matrix
 from federation.distances.embedding import EmbeddingStack, embedding_pair
@@ -13,6 +14,7 @@ from federation.sketches import FisherSketch
 
 BLOCK = 2**22  # numbers of one side of a matrix product at a time (32 MiB)
 _SIDE = 16  # targets that are compared with one source at a time
+_DOWN = 2.0**-40
 _LENGTH = 2**12  # filters of them; what is computed between then stays in a core's cache
 
 
@@ -25,7 +27,12 @@ class FisherDistance(Distance):
 
 @dataclass(frozen=True, kw_only=True)
 class RawCosine(FisherDistance):
-    """1 − cos of the embeddings as they are (Godau and Maier-Hein 2021, FED)."""
+    """1 − cos of the embeddings as they are (Godau and Maier-Hein 2021, FED).
+
+    Noise leaves inner products right on average and lengthens the vectors by a known amount, which is
+    subtracted from their squared lengths. A length that noise hides altogether counts as the least that would
+    show, one standard error. Between noisy embeddings the cosine can exceed one, and the distance be negative.
+    """
 
     def matrix(self, sources: Sequence[Comparable], targets: Sequence[Comparable]) -> Matrix:
         """Return float64 [n_sources, n_targets]: the distance of every source to every target."""
@@ -35,11 +42,16 @@ class RawCosine(FisherDistance):
         products, own, others = np.zeros((len(left), len(right))), np.zeros(len(left)), np.zeros(len(right))
         for part in slices(left.n_weights, max(1, BLOCK // max(len(left), len(right)))):
             # Scaled down, so that squares of sums near 2^63 stay finite for any number of columns.
-            x, y = left.columns(part) * 2.0**-40, right.columns(part) * 2.0**-40
+            x, y = left.columns(part) * _DOWN, right.columns(part) * _DOWN
             products += x @ y.T
             own += np.einsum("nd,nd->n", x, x)
             others += np.einsum("nd,nd->n", y, y)
-        return _one_minus_cosine(products, own[:, None], others[None])
+        noisy = left.is_noisy or right.is_noisy
+        own, others = (_without_noise(squares, side) for squares, side in ((own, left), (others, right)))
+        values = _one_minus_cosine(products, own[:, None], others[None], can_be_negative=noisy)
+        if noisy:
+            values[_same(left, right)] = 0.0
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +142,27 @@ class AsymmetricCosine(NormalisedCosine):
         return np.concatenate(rows)[:, 0]
 
 
-def _one_minus_cosine(products: Matrix, own: Matrix, others: Matrix) -> Matrix:
+def _one_minus_cosine(
+    products: Matrix, own: Matrix, others: Matrix, *, can_be_negative: bool = False
+) -> Matrix:
     """Return 1 − ⟨x, y⟩ / ‖x‖‖y‖; two vectors of zeros are alike, one is unlike everything else."""
     norms = np.sqrt(own) * np.sqrt(others)
     alike = (own == 0) & (others == 0)
     cosine = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
-    return np.maximum(1.0 - np.where(alike, 1.0, cosine), 0.0)
+    values = 1.0 - np.where(alike, 1.0, cosine)
+    return values if can_be_negative else np.maximum(values, 0.0)
+
+
+def _without_noise(squares: Matrix, stack: EmbeddingStack) -> Matrix:
+    """Return squared lengths of scaled sums less what noise adds, float64 [n_tasks]."""
+    energies = stack.noise_variances() * (_DOWN**2 * stack.n_weights)
+    least = energies * np.sqrt(2 / stack.n_weights)  # standard error of the energy of so many numbers
+    return np.asarray(np.maximum(squares - energies, least))
+
+
+def _same(left: EmbeddingStack, right: EmbeddingStack) -> npt.NDArray[np.bool_]:
+    """Return bool [n_sources, n_targets]: where a sketch is compared with itself, noise and all."""
+    return np.array([[ours is theirs for theirs in right.sketches] for ours in left.sketches])
 
 
 _NOISE = (

@@ -2,12 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, cast
 
 import numpy as np
 
 from federation.distances.base import Comparable, Distance, Matrix
+from federation.distances.noise import Covariance, NoiseModel, without_noise
 from federation.distances.sketched import sketch_pair
+from federation.sketches import Sketch
 from federation.sketches.mean_embedding import MeanEmbeddingSketch
+
+
+class EmbeddingNoise(NoiseModel):
+    """Every sum of cosines or sines carries independent noise."""
+
+    array: ClassVar[str] = "sums"
+
+    def covariance(self, sketch: Sketch) -> Covariance:
+        """Return Σ = I/(amplitude² m) for m frequencies: the distance sums over all 2m numbers."""
+        embedding = cast(MeanEmbeddingSketch, sketch)
+        size, unit = embedding.sums.size, embedding.unit**2
+        return Covariance(size * unit, size * unit**2, unit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +33,8 @@ class MeanDiscrepancy(Distance):
     embeddings m = Σ φ(x)/n. The biased estimate ‖m_s − m_t‖² pairs every image with itself as well, and
     k(x, x) = 1 then adds about 1/n per task: small tasks look far from everything. The unbiased estimate
     leaves these pairs out, (n‖m‖² − 1)/(n − 1), and is right on average; it is negative where the estimate
-    of a small distance happens to fall below zero. One image has no pair: its term is then ‖m‖².
+    of a small distance happens to fall below zero. What noise adds on average is subtracted from either, so
+    that small distances between noisy tasks can be negative in both. One image has no pair: its term is then ‖m‖².
 
     Args:
         unbiased: Whether pairs of an image with itself are left out.
@@ -36,7 +52,9 @@ class MeanDiscrepancy(Distance):
         values = a @ (-2 * b.T)
         values += self._within(a, ours)[:, None]
         values += self._within(b, theirs)
-        return np.maximum(values, 0.0, out=values) if self.non_negative else np.asarray(values)
+        if self.non_negative:
+            np.maximum(values, 0.0, out=values)
+        return without_noise(self.noise_model, values, ours, theirs)
 
     def _within(self, means: Matrix, sketches: Sequence[MeanEmbeddingSketch]) -> Matrix:
         """Return float64 [tasks]: the average kernel of two images of the same task."""
@@ -52,6 +70,7 @@ def _parameters(sketch: MeanEmbeddingSketch) -> tuple[object, int]:
 
 
 _GRETTON = "Gretton et al., JMLR 13 (2012); random features of Rahimi & Recht 2007"
+_NOISE = "what it adds on average is subtracted, which leaves the order of neighbours unbiased"
 
 MMD = MeanDiscrepancy(
     name="mmd",
@@ -60,7 +79,8 @@ MMD = MeanDiscrepancy(
     symmetric=True,
     zero_self=True,
     non_negative=True,
-    noise="grows by a known amount per task; once that is subtracted the order of neighbours is unbiased",
+    noise=_NOISE,
+    noise_model=EmbeddingNoise(),
     unbiased=False,
 )
 MMD_UNBIASED = MeanDiscrepancy(
@@ -70,6 +90,7 @@ MMD_UNBIASED = MeanDiscrepancy(
     symmetric=True,
     zero_self=False,
     non_negative=False,
-    noise="grows by a known amount per task; once that is subtracted the order of neighbours is unbiased",
+    noise=_NOISE,
+    noise_model=EmbeddingNoise(),
     unbiased=True,
 )

@@ -45,8 +45,10 @@ class Sketch(ABC):
 
     kind: ClassVar[str]
 
-    shares: ClassVar[Mapping[str, Fraction]]
-    """Array → its share of what a private release of the sketch spends; they sum to one."""
+    @property
+    @abstractmethod
+    def shares(self) -> Mapping[str, Fraction]:
+        """Array → its share of what a private release of the sketch spends; they sum to one."""
 
     noise: Noise
     """The noise in the arrays; empty for an exact sketch."""
@@ -66,15 +68,19 @@ class Sketch(ABC):
         return {}
 
     @classmethod
-    def private_parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+    def private_parameters(cls, reference: npt.NDArray[Any], edges: Edges) -> Parameters:
         """Return the parameters that a space for private release fixes, by a public rule as well.
 
         They bound what one image adds and count in units so coarse that the noise fits the sampler.
 
         Args:
             reference: float [n_images, n_features], features of public images that belong to no site.
+            edges: float64 [n_features, n_bins + 1], the bin edges of the space.
+
+        Raises:
+            SpaceError: If the kind does not fit such features or bins.
         """
-        return cls.parameters(reference)
+        return cls.parameters(reference, edges)
 
     @classmethod
     def require_size(cls, n_features: int) -> None:

@@ -165,19 +165,27 @@ class FisherSketch(Sketch):
         return replace(self, sums=vector[1:], n_images=int(vector[0]))
 
     def sensitivity(self, images_per_patient: int) -> Mapping[str, Sensitivity]:
-        """Return the sensitivities for a given head.
+        """Return the sensitivities, the head being given.
 
-        One image adds one to the count, and a vector of at most the clip's length to the sums. The head must
-        not come from the same patients without protection of its own: a head fitted to them moves the
-        gradients of every image, which no clip bounds.
+        One image adds one to the count, and a vector of at most the clip's length to the sums; what it adds
+        depends on nothing but itself and the head. A head that was fitted to the same patients without
+        protection of its own moves the gradients of every image, which no clip bounds. A private head pays
+        for itself: a release costs what is declared here and the head's own ρ.
+
+        Derivation: docs/privacy-sensitivity.md, "Fisher information".
 
         Args:
             images_per_patient: How often the images of one patient are counted at most.
 
         Raises:
-            PolicyError: If that is less than one, or images are not clipped.
+            PolicyError: If that is less than one, images are not clipped, or the head is fitted.
         """
         k = require_cap(images_per_patient)
+        if self.known.head == "fitted":
+            raise PolicyError(
+                "a Fisher sketch whose head is fitted to the labels without noise has no bounded sensitivity",
+                remedy="use a space whose Fisher head is 'public'; `[space] private = true` chooses it",
+            )
         if not self.known.clip:
             raise PolicyError(
                 "squared gradients have no bounded sensitivity", remedy="use a space whose Fisher clip is set"

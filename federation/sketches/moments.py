@@ -58,9 +58,9 @@ class MomentSketch(Sketch):
     1,280 features make 821,121 integers (6.6 MB); more than 2,048 features are refused.
 
     A sketch of order 1 has no products. Spaces for private release use it: noise that hides a patient in
-    820,000 products is far larger than all of a covariance. Measured on 16 tasks of 1,000 images with 1,280
-    features, products clipped and noised alone at ε = 1 give Fréchet distances whose order of neighbours has
-    a rank correlation of FIDRHO with the exact one.
+    820,000 products is far larger than all of a covariance. Measured on tasks of 1,000 images with 1,280
+    features, Fréchet distances of such sketches order neighbours at random at ε = 1 (Spearman −0.01 with the
+    exact order) and little better at ε = 4 (0.33).
 
     Args:
         sums: int64 [n_features], Σ x, in steps.
@@ -119,7 +119,7 @@ class MomentSketch(Sketch):
         return {"step": 2.0 ** (math.floor(math.log2(size)) - _TYPICAL)}
 
     @classmethod
-    def private_parameters(cls, reference: npt.NDArray[Any]) -> Parameters:
+    def private_parameters(cls, reference: npt.NDArray[Any], edges: Edges) -> Parameters:
         """Return parameters for private release: first moments of clipped features, in coarse steps.
 
         The clip norm is 1.1 times the median norm of public feature vectors and has 256 to 512 steps: at ε = 1
@@ -128,10 +128,12 @@ class MomentSketch(Sketch):
 
         Args:
             reference: float [n_images, n_features] of public images.
+            edges: Not needed.
 
         Raises:
             SpaceError: If most features are zero.
         """
+        del edges
         clip = public_clip(np.linalg.norm(np.asarray(reference, np.float64), axis=1))
         return {"step": 2.0 ** math.floor(math.log2(clip / _PRIVATE)), "clip": clip, "order": 1}
 

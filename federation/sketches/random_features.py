@@ -101,7 +101,9 @@ class RandomFeatures:
         total = np.zeros((2, self.n_random // 2), dtype=np.int64)
         for start in range(0, len(features), _ROWS):
             phases = self._phases(features[start : start + _ROWS])
-            total += np.stack([table[phases].sum(axis=0, dtype=np.int64) for table in _tables(self.amplitude)])
+            total += np.stack(
+                [table[phases].sum(axis=0, dtype=np.int64) for table in _tables(self.amplitude)]
+            )
         return total.ravel()
 
     @property

@@ -1,10 +1,14 @@
 """What a new space fixes about Fisher sketches, given its network."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from federation.sketches.fisher_parameters import Estimator, FisherParameters, Granularity
+from torch import Tensor
+
+from federation.sketches.fisher_parameters import Estimator, FisherParameters, Granularity, Head
 from site_agent.extractors import Extractor
 from site_agent.fisher.layers import PUBLISHED, LayerChoice, layout_of
+from site_agent.fisher.public_rule import by_public_images
 
 _SCALE_BITS: dict[Estimator, int] = {"montecarlo": 40, "variational": 16}
 
@@ -20,6 +24,9 @@ class FisherRecipe:
         clip: Largest L2 norm of one image's numbers; 0 does not clip.
         head_decay: Weight decay of the linear head.
         seed: Seed of labels and noise.
+        head: Which classifier, see `FisherParameters`. With any but a fitted one, clip (unless given), unit
+            and scale of the head come from public images, so that the sketch can be released privately.
+        head_share: Share of a release's budget for the fit of a private head.
     """
 
     granularity: Granularity = "filter"
@@ -28,14 +35,33 @@ class FisherRecipe:
     clip: float = 0.0
     head_decay: float = 0.1
     seed: int = 0
+    head: Head = "fitted"
+    head_share: float = 0.0
 
-    def parameters(self, extractor: Extractor) -> FisherParameters:
+    def parameters(self, extractor: Extractor, public: Iterable[Tensor] = ()) -> FisherParameters:
         """Return the parameters for a network.
+
+        Args:
+            extractor: The network.
+            public: uint8 [N, 3, S, S], images that belong to no site; not looked at for a fitted head.
 
         Raises:
             ExtractorError: If the network has no such layers.
-            SpaceError: If the choices contradict each other.
+            SpaceError: If the choices contradict each other, or public images are missing.
         """
+        chosen = self._choices(extractor)
+        return chosen if self.head == "fitted" else by_public_images(chosen, extractor, public)
+
+    def is_followed_by(self, parameters: FisherParameters, extractor: Extractor) -> bool:
+        """Return whether parameters are what this recipe gives, whatever public images decided."""
+        expected = self._choices(extractor)
+        if self.head != "fitted":
+            clip = self.clip or parameters.clip
+            scale, bits = parameters.head_scale, parameters.scale_bits
+            expected = replace(expected, head_scale=scale, scale_bits=bits, clip=clip)
+        return expected == parameters
+
+    def _choices(self, extractor: Extractor) -> FisherParameters:
         choice = self.layers or PUBLISHED[self.granularity]
         size = extractor.identity.transform.image_size
         return FisherParameters(
@@ -46,4 +72,6 @@ class FisherRecipe:
             self.clip,
             self.head_decay,
             self.seed,
+            self.head,
+            head_share=self.head_share,
         )

@@ -13,6 +13,7 @@ from federation.sketches.fisher_parameters import FisherParameters
 from site_agent.extractors import Extractor
 from site_agent.fisher.head import LinearHead
 from site_agent.fisher.montecarlo import MonteCarlo
+from site_agent.fisher.public_head import public_head
 from site_agent.fisher.variational import DRAWS, Variational
 from site_agent.loading import Batch
 from site_agent.weighted_sketches import WeightedSketches
@@ -60,6 +61,22 @@ class HeadImages:
         if not self._features:
             raise DataError("there are no images to classify")
         return LinearHead.fit(np.concatenate(self._features), np.concatenate(self._labels), decay)
+
+
+def task_head(parameters: FisherParameters, images: HeadImages, n_features: int) -> LinearHead:
+    """Return the classifier whose Fisher information is measured.
+
+    Args:
+        parameters: What the space fixes.
+        images: What a head is fitted to; a public one takes none.
+        n_features: Length of a feature vector.
+
+    Raises:
+        DataError: If a head has to be fitted and the images show fewer than two classes.
+    """
+    if parameters.head == "public":
+        return public_head(parameters, n_features)
+    return images.head(parameters.head_decay)
 
 
 def n_passes(parameters: FisherParameters, n_images: int) -> int:
