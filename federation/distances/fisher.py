@@ -30,8 +30,8 @@ class RawCosine(FisherDistance):
     """1 − cos of the embeddings as they are (Godau and Maier-Hein 2021, FED).
 
     Noise leaves inner products right on average and lengthens the vectors by a known amount, which is
-    subtracted from their squared lengths. A length that noise hides altogether counts as the least that would
-    show, one standard error. Between noisy embeddings the cosine can exceed one, and the distance be negative.
+    subtracted from their squared lengths. A length that noise hides counts as the least that would show, one
+    standard error. Between noisy embeddings the cosine can exceed one, and the distance be negative.
     """
 
     def matrix(self, sources: Sequence[Comparable], targets: Sequence[Comparable]) -> Matrix:

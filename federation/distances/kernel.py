@@ -34,7 +34,8 @@ class MeanDiscrepancy(Distance):
     k(x, x) = 1 then adds about 1/n per task: small tasks look far from everything. The unbiased estimate
     leaves these pairs out, (n‖m‖² − 1)/(n − 1), and is right on average; it is negative where the estimate
     of a small distance happens to fall below zero. What noise adds on average is subtracted from either, so
-    that small distances between noisy tasks can be negative in both. One image has no pair: its term is then ‖m‖².
+    that small distances between noisy tasks can be negative in both. One image has no pair: its term is then
+    ‖m‖².
 
     Args:
         unbiased: Whether pairs of an image with itself are left out.

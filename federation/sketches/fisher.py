@@ -169,8 +169,7 @@ class FisherSketch(Sketch):
 
         One image adds one to the count, and a vector of at most the clip's length to the sums; what it adds
         depends on nothing but itself and the head. A head that was fitted to the same patients without
-        protection of its own moves the gradients of every image, which no clip bounds. A private head pays
-        for itself: a release costs what is declared here and the head's own ρ.
+        protection of its own moves the gradients of every image, which no clip bounds.
 
         Derivation: docs/privacy-sensitivity.md, "Fisher information".
 

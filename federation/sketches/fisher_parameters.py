@@ -9,9 +9,9 @@ from federation.space import Parameters
 
 Granularity = Literal["filter", "kernel"]
 Estimator = Literal["montecarlo", "variational"]
-Head = Literal["fitted", "public", "dp"]
+Head = Literal["fitted", "public"]
 _CHOICES = (("granularity", Granularity), ("estimator", Estimator), ("head", Head))
-_HEAD_FIELDS = ("head", "head_scale", "head_share")
+_HEAD_FIELDS = ("head", "head_scale")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,6 @@ class FisherParameters:
     seed: int = 0
     head: Head = "fitted"
     head_scale: float = 1.0
-    head_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES:
@@ -74,15 +73,10 @@ class FisherParameters:
             raise SpaceError("a Fisher layout per filter has one input per filter")
 
     def _require_head(self) -> None:
-        if not 0 < self.head_scale < 1e9 or not 0 <= self.head_share < 1:
+        if not 0 < self.head_scale < 1e9:
             raise SpaceError(
-                f"a Fisher head_scale of {self.head_scale} and head_share of {self.head_share} are impossible",
-                remedy="use a positive scale, and a share from 0 to below 1",
-            )
-        if (self.head == "dp") != (self.head_share > 0):
-            raise SpaceError(
-                f"a Fisher head {self.head!r} cannot spend a share of {self.head_share} of the budget",
-                remedy="give a share to head 'dp', and to no other",
+                f"a Fisher head_scale of {self.head_scale} is impossible",
+                remedy="use a typical norm of features",
             )
         if self.estimator == "variational" and self.head != "fitted":
             raise SpaceError(

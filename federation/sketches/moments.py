@@ -122,7 +122,7 @@ class MomentSketch(Sketch):
     def private_parameters(cls, reference: npt.NDArray[Any], edges: Edges) -> Parameters:
         """Return parameters for private release: first moments of clipped features, in coarse steps.
 
-        The clip norm is 1.1 times the median norm of public feature vectors and has 256 to 512 steps: at ε = 1
+        The clip norm is 1.1 times the median norm of public features and has 256 to 512 steps: at ε = 1
         and a weight of 12 per patient the noise has σ below 2^15.5 steps, and rounding to steps lengthens an
         image of 1,280 features by at most 7 %.
 
@@ -164,7 +164,8 @@ class MomentSketch(Sketch):
         known = set(given) <= {"step", "clip", "order"} and order in (1, 2)
         if not known or isinstance(step, str) or isinstance(clip, str):
             raise SpaceError(
-                f"moments have no parameters but the numbers step and clip, and order 1 or 2, not {dict(given)}",
+                "moments have no parameters but the numbers step and clip, and order 1 or 2, "
+                f"not {dict(given)}",
                 remedy="build the space again",
             )
         return cls.zero(space.n_features, step=float(step), clip=clip, order=int(order))
@@ -324,7 +325,7 @@ class MomentSketch(Sketch):
         if self.order == 1:
             raise FingerprintError(
                 "a moment sketch of order 1 has means and no covariance",
-                remedy="use a distance of means such as kld-mean-target, or a space whose moments have order 2",
+                remedy="compare means, as kld-mean-target does, or use a space whose moments have order 2",
             )
         n = max(self.n_images, 1)
         centre = np.rint(self.sums / n).astype(np.int64)

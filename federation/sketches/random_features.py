@@ -16,8 +16,8 @@ Every rounding happens before a sum, so nothing depends on the order of addition
 * Features are counted in steps of √b / 2^16 and standard normal numbers in steps of 2^-12. The products of
   such integers sum to less than 2^53 in magnitude, so a matrix product in double precision is exact.
 * The phase ωᵀx is one multiplication of that integer, rounded down to one of 2^16 parts of a turn; cosines
-  are looked up in a table of integers in units of 1/amplitude, 2^-16 by default. The phase is off by at most 10^-4, evenly either
-  way, which is far below what a thousand random frequencies leave.
+  are looked up in a table of integers in units of 1/amplitude, 2^-16 by default. The phase is off by at
+  most 10^-4, evenly either way, which is far below what a thousand random frequencies leave.
 * Chance comes from raw Philox words, whose stream NumPy promises not to change, through the normal quantile.
 """
 

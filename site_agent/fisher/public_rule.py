@@ -16,7 +16,7 @@ from site_agent.fisher.montecarlo import MonteCarlo
 from site_agent.fisher.public_head import public_head
 
 _UNITS = 10
-"""The clip norm has between 2^9 and 2^10 units: at ε = 1 the noise has σ below 2^16 for patients of weight 12."""
+"""The clip norm has 2^9 to 2^10 units: at ε = 1 and a weight of 12 per patient, noise has σ below 2^16."""
 
 
 def by_public_images(

@@ -26,7 +26,6 @@ class FisherRecipe:
         seed: Seed of labels and noise.
         head: Which classifier, see `FisherParameters`. With any but a fitted one, clip (unless given), unit
             and scale of the head come from public images, so that the sketch can be released privately.
-        head_share: Share of a release's budget for the fit of a private head.
     """
 
     granularity: Granularity = "filter"
@@ -36,7 +35,6 @@ class FisherRecipe:
     head_decay: float = 0.1
     seed: int = 0
     head: Head = "fitted"
-    head_share: float = 0.0
 
     def parameters(self, extractor: Extractor, public: Iterable[Tensor] = ()) -> FisherParameters:
         """Return the parameters for a network.
@@ -73,5 +71,4 @@ class FisherRecipe:
             self.head_decay,
             self.seed,
             self.head,
-            head_share=self.head_share,
         )

@@ -14,7 +14,7 @@ from federation.sketches.fisher_parameters import FisherParameters
 from tests.support.sensitivity import assert_reached, assert_within
 
 KERNEL = FisherParameters(Layout((LayerShape("a", 2, 3), LayerShape("b", 4, 1))), granularity="kernel")
-CLIPPED = replace(KERNEL, clip=0.5, scale_bits=20)
+CLIPPED = replace(KERNEL, clip=0.5, scale_bits=20, head="public", head_scale=3.5)
 images = arrays(np.float32, st.tuples(st.integers(0, 6), st.just(10)), elements=st.floats(0, 1e4, width=32))
 
 
@@ -55,9 +55,14 @@ def test_the_declared_sensitivity_is_nearly_reached():
 
 def test_images_that_are_not_clipped_have_no_declared_sensitivity():
     with pytest.raises(PolicyError, match="no bounded sensitivity"):
-        FisherSketch.zero(KERNEL).sensitivity(1)
+        FisherSketch.zero(replace(KERNEL, head="public")).sensitivity(1)
     with pytest.raises(PolicyError, match="bound nothing"):
         FisherSketch.zero(CLIPPED).sensitivity(0)
+
+
+def test_a_head_fitted_to_the_labels_has_no_declared_sensitivity():
+    with pytest.raises(PolicyError, match="fitted to the labels.*head is 'public'"):
+        FisherSketch.zero(replace(CLIPPED, head="fitted")).sensitivity(1)
 
 
 def test_sums_that_would_overflow_are_refused_before_they_do():
@@ -126,6 +131,12 @@ def test_arrays_that_no_images_give_are_refused(changes, complaint):
         FisherSketch.from_arrays(arrays | changes)
 
 
+def test_the_usual_head_is_left_unsaid_so_that_spaces_keep_their_ids():
+    assert not {"head", "head_scale"} & set(KERNEL.to_space())
+    assert {"head", "head_scale"} <= set(CLIPPED.to_space())
+    assert FisherParameters.read(KERNEL.to_space()) == KERNEL
+
+
 def test_parameters_survive_the_space():
     assert FisherParameters.read(CLIPPED.to_space()) == CLIPPED
 
@@ -146,6 +157,9 @@ def test_parameters_survive_the_space():
         ({"layout": "a:2x2 a:2x2"}, "different names"),
         ({"layout": "a:999999x9999"}, "beyond"),
         ({"depth": 3}, "expected"),
+        ({"head": "public"}, "expected"),
+        ({"head": "private", "head_scale": 1.0}, "head 'private' is unknown"),
+        ({"head": "public", "head_scale": 0.0}, "head_scale of 0.0 is impossible"),
     ],
 )
 def test_impossible_parameters_are_refused(changes, complaint):

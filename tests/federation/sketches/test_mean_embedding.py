@@ -15,6 +15,7 @@ from tests.support.sensitivity import assert_within
 DRAW = RandomFeatures(N_FEATURES, "cauchy", 4.0, 32)
 EDGES = np.array([[0.0, 1.0]])
 ZERO = MeanEmbeddingSketch.zero(DRAW)
+COARSE = MeanEmbeddingSketch.zero(replace(DRAW, amplitude=64))
 PARAMETERS = {"kernel": "gaussian", "bandwidth": 3.5, "n_random": 16, "seed": 0}
 values = st.floats(-1e6, 1e6, width=32) | st.sampled_from([0.0, -0.0, 1.0, 1e-45])
 feature_arrays = arrays(np.float32, st.tuples(st.integers(0, 20), st.just(N_FEATURES)), elements=values)
@@ -83,9 +84,39 @@ def test_the_bandwidth_follows_the_public_reference():
     assert MeanEmbeddingSketch.parameters(np.eye(2), EDGES)["bandwidth"] == 2.0
 
 
+def test_a_private_space_has_few_random_features_in_coarse_units():
+    found = MeanEmbeddingSketch.private_parameters(np.eye(3), EDGES)
+    assert found["n_random"] == 512
+    assert found["amplitude"] == 64
+    assert found["bandwidth"] == 2.0
+
+
+@given(feature_arrays, feature_arrays, st.integers(1, 3))
+def test_in_coarse_units_one_patient_moves_the_vector_at_most_by_the_sensitivity(others, own, k):
+    without = COARSE.update(others)
+    assert_within(without, without.update(own[:k]), k)
+
+
+def test_the_unit_changes_a_mean_embedding_by_its_rounding_only():
+    x = make_features(0, 300)
+    np.testing.assert_allclose(COARSE.update(x).mean(), ZERO.update(x).mean(), atol=0.5 / 64 / 4)
+
+
+def test_sums_that_the_amplitude_of_the_space_excludes_do_not_bind():
+    coarse = space(amplitude=64)
+    fine = MeanEmbeddingSketch.for_space(space()).update(make_features(1))
+    read = MeanEmbeddingSketch.from_arrays(fine.arrays())
+    with pytest.raises(FingerprintError, match="at most 64 per image"):
+        read.bind(coarse)
+    noisy = MeanEmbeddingSketch.from_arrays(fine.arrays(), {"sums": 4})
+    assert noisy.bind(coarse).amplitude == 64
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"amplitude": 0}, "amplitude 0"),
+        ({"amplitude": 64.0}, "whole ones"),
         ({"kernel": "laplace"}, "unknown kernel 'laplace'"),
         ({"bandwidth": 0}, "no positive number"),
         ({"bandwidth": "wide"}, "use numbers"),

@@ -15,6 +15,7 @@ from tests.support.sensitivity import assert_reached, assert_within
 EDGES = np.array([[0.0, 1.0]])
 ZERO = MomentSketch.zero(N_FEATURES)
 CLIPPED = MomentSketch.zero(N_FEATURES, clip=2.0)
+FIRST = MomentSketch.zero(N_FEATURES, step=2.0**-7, clip=2.0, order=1)
 values = st.floats(-1024, 1024, width=32) | st.sampled_from([0.0, -0.0, 1.0, 1e-45, 1024.0, -1024.0])
 feature_arrays = arrays(np.float32, st.tuples(st.integers(0, 20), st.just(N_FEATURES)), elements=values)
 
@@ -105,6 +106,43 @@ def test_clipping_scales_long_vectors_and_leaves_short_ones():
     np.testing.assert_allclose(clipped.mean()[:2], [(1.5 + 0.3) / 2, (2 + 0.4) / 2], atol=1e-5)
 
 
+def test_a_private_space_clips_at_the_public_norm_and_keeps_first_moments_only():
+    reference = np.array([[3.0, 4.0], [6.0, 8.0], [0.3, 0.4]])
+    found = MomentSketch.private_parameters(reference, np.zeros((2, 3)))
+    assert found == {"clip": 5.5, "step": 2.0**-6, "order": 1}
+    assert 2**8 <= found["clip"] / found["step"] < 2**9
+    with pytest.raises(SpaceError, match="fix no clip norm"):
+        MomentSketch.private_parameters(np.zeros((3, 2)), np.zeros((2, 3)))
+
+
+def test_first_moments_are_those_of_the_sketch_with_products():
+    x = make_features(3)
+    first, both = FIRST.update(x), MomentSketch.zero(N_FEATURES, step=2.0**-7, clip=2.0).update(x)
+    np.testing.assert_array_equal(first.sums, both.sums)
+    assert (first.order, both.order) == (1, 2)
+    assert set(first.arrays()) == set(first.shares) == {"n_images", "sums"}
+    assert sum(first.shares.values()) == 1
+    assert first.from_vector(first.to_vector()) == first
+    with pytest.raises(SpaceMismatchError, match="cannot be added"):
+        first + both
+
+
+def test_first_moments_survive_storage_and_have_no_covariance():
+    sketch = MomentSketch.for_space(space(clip=2, order=1)).update(make_features(1))
+    stored = MomentSketch.from_arrays(sketch.arrays())
+    assert stored.bind(space(clip=2, order=1)) == sketch
+    with pytest.raises(FingerprintError, match="no covariance"):
+        stored.covariance()
+    with pytest.raises(FingerprintError, match="no features can have"):
+        MomentSketch.from_arrays({"n_images": np.array([1]), "sums": np.array([2**27, 0])})
+
+
+@given(feature_arrays, feature_arrays, st.integers(1, 3))
+def test_one_patient_never_moves_first_moments_further_than_declared(others, own, k):
+    without = FIRST.update(others)
+    assert_within(without, without.update(own[:k]), k)
+
+
 def test_without_a_clip_norm_there_is_no_sensitivity():
     with pytest.raises(PolicyError, match="without a clip norm"):
         ZERO.sensitivity(1)
@@ -159,7 +197,7 @@ def test_a_reference_of_zeros_fixes_no_step():
         MomentSketch.parameters(np.zeros((5, 3)), EDGES)
 
 
-@pytest.mark.parametrize("parameters", [{"clip": "2"}, {"step": "2"}, {"clup": 2}])
+@pytest.mark.parametrize("parameters", [{"clip": "2"}, {"step": "2"}, {"clup": 2}, {"order": 3}])
 def test_unknown_parameters_of_a_space_are_refused(parameters):
     with pytest.raises(SpaceError, match="no parameters but the numbers step and clip"):
         MomentSketch.for_space(space(**parameters))
@@ -191,7 +229,7 @@ def test_sums_that_would_wrap_are_refused_and_the_sketch_stays():
 
 
 def test_moments_with_other_clip_norms_are_not_added():
-    with pytest.raises(SpaceMismatchError, match=r"None} and with .*2\.0} cannot be added"):
+    with pytest.raises(SpaceMismatchError, match=r"None, .*2\.0, .*cannot be added"):
         ZERO + CLIPPED
 
 

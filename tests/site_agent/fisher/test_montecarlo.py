@@ -9,9 +9,11 @@ from site_agent.fisher.gradients import SquaredGradients
 from site_agent.fisher.head import LinearHead
 from site_agent.fisher.layers import TASK2VEC
 from site_agent.fisher.montecarlo import MonteCarlo, log_probability_slopes, uniform
+from site_agent.fisher.public_head import public_head
 from site_agent.fisher.recipe import FisherRecipe
-from site_agent.fisher.task import HeadImages, estimate
+from site_agent.fisher.task import HeadImages, estimate, task_head
 from site_agent.loading import Batch
+from tests.support.sensitivity import assert_within
 
 SPEC = ExtractorSpec("timm", "lcnet_035", "random:0", image_size=32)
 
@@ -40,6 +42,10 @@ def task_sketch(extractor, batch_size, granularity="filter"):
     return estimate(passes, extractor, head, parameters, 1)
 
 
+def chances(seed, n):
+    return np.random.default_rng(seed).uniform(size=n)
+
+
 class LinearTask:
     """A head on fixed features: the case whose Fisher information has a closed form."""
 
@@ -58,7 +64,7 @@ class LinearTask:
         logits = self.head.log_probabilities(self.x).astype(np.float32)
         n_classes = logits.shape[1]
         identity = LinearHead(np.eye(n_classes), np.zeros(n_classes), self.head.classes, self.head.counts)
-        return log_probability_slopes(identity, logits, uniform(seed, 0, len(logits)))
+        return log_probability_slopes(identity, logits, chances(seed, len(logits)))
 
     def squares(self, slopes):
         layer = nn.Linear(self.x.shape[1], slopes.shape[1], bias=False).requires_grad_(False)
@@ -113,7 +119,7 @@ def test_labels_drawn_by_importance_leave_the_mean_of_squared_slopes_as_it_is():
     slopes = np.einsum("nyc,cf->nyf", residuals, task.head.weights)
     exact = np.einsum("ny,nyf->f", task.p, slopes**2) / len(task.x)
     drawn = [
-        (log_probability_slopes(task.head, task.x, uniform(seed, 0, 400)) ** 2).mean(axis=0)
+        (log_probability_slopes(task.head, task.x, chances(seed, 400)) ** 2).mean(axis=0)
         for seed in range(100)
     ]
     np.testing.assert_allclose(np.mean(drawn, axis=0), exact, rtol=0.03)
@@ -124,11 +130,32 @@ def test_a_head_without_doubt_has_no_gradient():
     np.testing.assert_array_equal(log_probability_slopes(sure, np.ones((3, 1), np.float32), np.zeros(3)), 0)
 
 
-def test_random_numbers_belong_to_images_not_to_batches():
-    whole = uniform(5, 0, 100)
-    np.testing.assert_array_equal(np.concatenate([uniform(5, 0, 37), uniform(5, 37, 63)]), whole)
-    assert ((whole >= 0) & (whole < 1)).all()
-    assert (uniform(6, 0, 100) != whole).all()
+def test_random_numbers_belong_to_images_wherever_they_stand():
+    images, _ = pictures(100)
+    found, order = uniform(5, images), np.random.default_rng(0).permutation(100)
+    np.testing.assert_array_equal(uniform(5, images[order]), found[order])
+    np.testing.assert_array_equal(uniform(5, images.contiguous(memory_format=torch.channels_last)), found)
+    assert len(set(found)) == 100
+    assert ((found >= 0) & (found < 1)).all()
+    assert (uniform(6, images) != found).all()
+
+
+def test_one_more_patient_leaves_the_numbers_of_all_others_as_they_are(extractor):
+    images, _ = pictures(13)
+    parameters = FisherRecipe(head="public").parameters(extractor, [images])
+    squares = MonteCarlo(extractor, public_head(parameters, extractor.n_features), parameters)
+    np.testing.assert_array_equal(squares(images[1:]), squares(images)[1:])
+
+
+def test_a_patient_moves_a_whole_sketch_no_further_than_declared(extractor):
+    images, labels = pictures(12)
+    parameters = FisherRecipe(head="public", clip=1e-4).parameters(extractor, [images])
+
+    def of(used):
+        head = task_head(parameters, HeadImages(), extractor.n_features)
+        return estimate(in_batches(images[used], labels[used], 4), extractor, head, parameters, 1)
+
+    assert_within(of(slice(3, 12)), of(slice(0, 12)), 3)
 
 
 @pytest.mark.parametrize("granularity", ["filter", "kernel"])
@@ -153,7 +180,7 @@ def test_squares_are_those_of_log_probability_of_one_image_at_a_time(extractor):
     head, parameters = LinearHead.fit(extractor(images), labels, 0.1), FisherRecipe().parameters(extractor)
     found = MonteCarlo(extractor, head, parameters)(images)
     network, expected = extractor.differentiable, []
-    chance = uniform(parameters.seed, 0, 6)
+    chance = uniform(parameters.seed, images)
     weights = [dict(network.named_modules())[layer.name].weight for layer in parameters.layout.layers]
     for i in range(6):
         for weight in weights:
