@@ -140,6 +140,11 @@ def _require_independence(work: Work, patients: PatientSample) -> None:
             "the variational Fisher estimate is no sum over patients",
             remedy="use a space with the estimator 'montecarlo' for private sketches",
         )
+    if fisher is not None and fisher.head == "fitted":
+        raise PolicyError(
+            "a head fitted to the labels is no sum over patients and has no noise",
+            remedy="use a space whose Fisher head is 'public' for private sketches",
+        )
 
 
 def _require_same_features_everywhere(extractor: Extractor) -> None:

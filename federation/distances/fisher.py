@@ -166,11 +166,12 @@ def _same(left: EmbeddingStack, right: EmbeddingStack) -> npt.NDArray[np.bool_]:
 
 
 _NOISE = (
-    "biased upwards: noise energy enters the norms of both tasks, and most numbers of an embedding are small"
+    "what it adds to squared lengths on average is subtracted; can then be negative (Spearman .86 at ε = 1, "
+    ".99 at ε = 4, n = 1,000, public head)"
 )
 _NORMALISED_NOISE = (
     "strong: every filter counts alike, so that noise in the many small numbers outweighs the few large "
-    "ones; what noise made negative counts as zero"
+    "ones; what noise made negative counts as zero (Spearman .2 at ε = 1, .4 at ε = 8, n = 1,000: use fed)"
 )
 FED = RawCosine(
     name="fed",

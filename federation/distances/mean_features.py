@@ -90,7 +90,10 @@ def _shares(sketches: Sequence[MomentSketch]) -> Matrix:
     return np.asarray(floored / floored.sum(axis=1, keepdims=True))
 
 
-_NOISE = "biased upwards; features with small means suffer most, those that noise made negative count as zero"
+_NOISE = (
+    "biased upwards; features with small means suffer most, those that noise made negative count as zero "
+    "(Spearman .80–.86 at ε = 1, .91–.95 at ε = 4, n = 1,000)"
+)
 _FORMULA = "p = mean features, divided by their sum"
 
 KLD_MEAN_SOURCE = MeanKld(

@@ -56,6 +56,11 @@ def _sketch(item: Comparable, label: str, kind: type[S]) -> S:
             f"{label} carries no {kind.kind} sketch (found: {type(sketch).__name__})",
             remedy=f'build a space with sketches = ["{kind.kind}", …] and fingerprint the task in it',
         )
+    if sketch.n < 1 and sketch.noise:
+        raise FingerprintError(
+            f"the {kind.kind} sketch of {label} counts {sketch.n} images: noise hides how many there are",
+            remedy="leave the task out; it is too small for its privacy budget",
+        )
     if sketch.n < 1:
         raise FingerprintError(
             f"the {kind.kind} sketch of {label} holds no images",

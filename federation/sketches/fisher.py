@@ -171,7 +171,7 @@ class FisherSketch(Sketch):
         depends on nothing but itself and the head. A head that was fitted to the same patients without
         protection of its own moves the gradients of every image, which no clip bounds.
 
-        Derivation: docs/privacy-sensitivity.md, "Fisher information".
+        Derivation: docs/privacy-sensitivity.md#fisher-information.
 
         Args:
             images_per_patient: How often the images of one patient are counted at most.

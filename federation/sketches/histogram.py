@@ -184,6 +184,8 @@ class HistogramSketch(Sketch):
 
         The worst case for L2 is a patient whose images all fall into the same bins.
 
+        Derivation: docs/privacy-sensitivity.md#histogram.
+
         Args:
             images_per_patient: How often the images of one patient are counted at most; an image that is
                 drawn twice counts twice.

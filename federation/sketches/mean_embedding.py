@@ -195,6 +195,7 @@ class MeanEmbeddingSketch(Sketch):
 
         Both bounds are reached up to the rounding of the table of cosines: the L2 norm of every image is
         amplitude · √(n_random / 2), the L1 norm is largest where every phase is 45°.
+        Derivation: docs/privacy-sensitivity.md#mean-embedding.
 
         Args:
             images_per_patient: How often the images of one patient are counted at most.

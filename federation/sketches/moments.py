@@ -266,6 +266,7 @@ class MomentSketch(Sketch):
         One image adds 1 to the count, at most R to the sums (L2; √d R in L1) and at most R² to the upper
         triangle of products (L2, reached by a vector along one axis; in L1 it is (‖x‖₁² + ‖x‖₂²)/2, at most
         (d + 1)/2 · R²). Rounding to whole steps lengthens a clipped vector by at most √d/2.
+        Derivation: docs/privacy-sensitivity.md#moments.
 
         Args:
             images_per_patient: How often the images of one patient are counted at most.

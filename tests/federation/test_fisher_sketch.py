@@ -61,7 +61,7 @@ def test_images_that_are_not_clipped_have_no_declared_sensitivity():
 
 
 def test_a_head_fitted_to_the_labels_has_no_declared_sensitivity():
-    with pytest.raises(PolicyError, match="fitted to the labels.*head is 'public'"):
+    with pytest.raises(PolicyError, match=r"fitted to the labels.*head is 'public'"):
         FisherSketch.zero(replace(CLIPPED, head="fitted")).sensitivity(1)
 
 

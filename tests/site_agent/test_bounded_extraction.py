@@ -28,7 +28,7 @@ from tests.support.memory_source import MemorySource
 from tests.support.sensitivity import assert_within, moves
 
 LAYOUT = Layout((LayerShape("a", 4, 1), LayerShape("b", 2, 1)))
-FISHER = FisherParameters(LAYOUT, clip=0.5, scale_bits=20)
+FISHER = FisherParameters(LAYOUT, clip=0.5, scale_bits=20, head="public")
 KINDS = {
     "histogram": {},
     "moments": {"step": 2.0**-6, "clip": 3.0},
@@ -46,7 +46,7 @@ SPACE = Space("colours", IDENTITY, EDGES, "equal-width", "-", KINDS)
 class Colours:
     """Six features, each a mixture of the colours of an image."""
 
-    batch_size, portion, arithmetic, ignores_position = 4, 3, "exact", True
+    batch_size, portion, arithmetic, ignores_position, n_features = 4, 3, "exact", True, 6
 
     def __init__(self):
         self.calls = 0
@@ -62,7 +62,7 @@ class Squares:
     def __init__(self, extractor, head, parameters):
         pass
 
-    def __call__(self, images, *_):
+    def __call__(self, images):
         return features_of(images[:, :, 0, 0].numpy()) ** 2
 
 
@@ -71,9 +71,8 @@ def features_of(colours):
 
 
 @pytest.fixture(autouse=True)
-def fixed_head(monkeypatch):
+def squares_in_place_of_gradients(monkeypatch):
     monkeypatch.setattr(fisher_task, "MonteCarlo", Squares)
-    monkeypatch.setattr(fisher_task.HeadImages, "head", lambda *_: None)
 
 
 def bounded(images, k, space=SPACE, max_unreadable=0.99):
@@ -206,9 +205,12 @@ def test_sampling_random_crops_and_variational_estimates_are_refused_for_patient
     paper = replace(SPACE, extractor=replace(IDENTITY, transform=replace(TRANSFORM, preprocessing="paper")))
     with pytest.raises(PolicyError, match="'paper' crops at random"):
         replace(work, space=paper)
-    variational = replace(FISHER, clip=0.0, estimator="variational").to_space()
+    variational = replace(FISHER, clip=0.0, estimator="variational", head="fitted").to_space()
     with pytest.raises(PolicyError, match="no sum over patients"):
         replace(work, space=replace(SPACE, sketches={"fisher": variational}))
+    fitted = replace(FISHER, head="fitted").to_space()
+    with pytest.raises(PolicyError, match="head fitted to the labels"):
+        replace(work, space=replace(SPACE, sketches={"fisher": fitted}))
     with pytest.raises(PolicyError, match="others than those that were bounded"):
         replace(work, source=work.source.subset([0]))
 
@@ -270,13 +272,12 @@ def test_features_of_an_image_are_the_same_to_the_bit_at_every_position(network)
         np.testing.assert_array_equal(network(images.roll(place, 0))[place], expected)
 
 
-def test_squared_gradients_for_a_fixed_label_are_the_same_to_the_bit_at_every_position(network, monkeypatch):
-    monkeypatch.setattr("site_agent.fisher.montecarlo.uniform", lambda _seed, _first, n: np.full(n, 0.4))
+def test_squared_gradients_of_an_image_are_the_same_to_the_bit_at_every_position(network):
     weights = np.random.default_rng(0).normal(size=(5, network.n_features))
     head = LinearHead(weights, np.zeros(5), np.arange(5), np.ones(5, np.int64))
     squares = MonteCarlo(network, head, FisherRecipe("filter").parameters(network))
     images = pictures(network.step + 2)
-    expected = squares(images[:1], 0)[0]
+    expected = squares(images[:1])[0]
     assert expected.max() > 0
     for place in (1, network.step - 1, network.step, network.step + 1):
-        np.testing.assert_array_equal(squares(images.roll(place, 0), 0)[place], expected)
+        np.testing.assert_array_equal(squares(images.roll(place, 0))[place], expected)
