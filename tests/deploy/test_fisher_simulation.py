@@ -88,3 +88,17 @@ def test_adaptive_samples_of_layers_inside_the_network_give_fisher_sketches_of_t
 def test_contradicting_choices_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="per filter"):
         run(tmp_path, '[space.fisher]\ngranularity = "kernel"\nestimator = "variational"')
+
+
+@pytest.mark.parametrize("fisher", ['head = "fitted"', 'estimator = "variational"'])
+def test_a_private_space_refuses_a_head_that_is_fitted_to_labels(tmp_path, fisher):
+    with pytest.raises(ConfigError, match="cannot fit a Fisher head"):
+        run(tmp_path, f"private = true\n[space.fisher]\n{fisher}")
+
+
+def test_a_public_head_is_chosen_in_the_file(tmp_path):
+    done = run(tmp_path, '[space.fisher]\nhead = "public"')
+    assert done.problems == ()
+    parameters = Catalogue(done.catalogue).latest_space().sketches["fisher"]
+    assert parameters["head"] == "public"
+    assert parameters["clip"] > 0
