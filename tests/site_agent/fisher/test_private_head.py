@@ -1,0 +1,62 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from federation.errors import BudgetError
+from site_agent.fisher import private_head
+from site_agent.fisher.private_head import PublicScale, fit_private_head
+
+SCALE = PublicScale(np.full(8, 5.0), 4.0)
+RHO = Fraction(1, 40)
+
+
+def blobs(n=600, n_classes=3, seed=0):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, n_classes, n)
+    centres = np.random.default_rng(7).normal(0, 2, (n_classes, 8))
+    return (centres[labels] + random.normal(0, 1, (n, 8)) + 5).astype(np.float32), labels
+
+
+def fit(x, y, rho=RHO, **options):
+    return fit_private_head(x, y, np.ones(len(x), np.int64), SCALE, 3, rho, **options)
+
+
+def test_a_private_head_tells_classes_apart_and_states_its_price():
+    found = fit(*blobs())
+    x, y = blobs(seed=1)
+    assert (found.head.log_probabilities(x).argmax(axis=1) == y).mean() > 0.85
+    assert Fraction(99, 100) * RHO < found.rho <= RHO
+
+
+def test_more_steps_share_the_same_budget():
+    assert fit(*blobs(60), steps=9).rho <= RHO
+
+
+@given(st.integers(0, 50), st.lists(st.integers(1, 12), min_size=1, max_size=4), st.floats(0, 50))
+def test_one_patient_moves_no_step_further_than_is_paid_for(seed, parts, far):
+    random = np.random.default_rng(seed)
+    x = SCALE.standardised((random.normal(0, 1 + far, (6 + len(parts), 8)) + 5).astype(np.float32))
+    y, counts = random.integers(0, 3, len(x)), np.array(parts + [2] * 6)
+    weights = random.normal(0, 1 + far, (3, 8))
+    both, others = (
+        private_head._gradient_sum(x[part], y[part], counts[part], weights)
+        for part in (slice(None), slice(len(parts), None))
+    )
+    assert ((both - others) ** 2).sum() <= private_head._L2_SQUARED * sum(parts) ** 2
+
+
+def test_the_bound_of_a_step_is_nearly_reached_by_an_image_that_is_certainly_wrong():
+    x, weights = np.eye(1, 8), np.zeros((3, 8))
+    weights[1, 0] = 50.0
+    step = private_head._gradient_sum(x, np.array([0]), np.array([1]), weights)
+    assert (step**2).sum() == pytest.approx(private_head._L2_SQUARED, rel=1e-3)
+
+
+def test_nothing_but_a_budget_buys_a_head():
+    with pytest.raises(BudgetError, match="ρ = 0 in 4 steps"):
+        fit(*blobs(10), rho=Fraction(0))
+    with pytest.raises(BudgetError, match="in 0 steps"):
+        fit(*blobs(10), steps=0)
