@@ -2,8 +2,8 @@
 
 Every step releases one sum of clipped per-image gradients through the discrete Gaussian, so that T steps at
 ρ/T each cost ρ, exactly (Bun & Steinke 2016, Lemma 2.3). DP-SGD (Abadi et al. 2016) draws small batches and
-is paid for that by amplification, an argument about Rényi divergences of *subsampled* Gaussians that no single ρ
-expresses; on frozen features a full batch is one matrix product, so nothing is drawn and nothing is lost.
+is paid for that by amplification, an argument about Rényi divergences of *subsampled* Gaussians that no
+single ρ expresses; on frozen features a full batch is one matrix product, so nothing is drawn.
 """
 
 import os

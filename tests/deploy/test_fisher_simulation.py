@@ -102,3 +102,19 @@ def test_a_public_head_is_chosen_in_the_file(tmp_path):
     parameters = Catalogue(done.catalogue).latest_space().sketches["fisher"]
     assert parameters["head"] == "public"
     assert parameters["clip"] > 0
+
+
+def test_private_sites_release_every_kind_with_noise(tmp_path):
+    path = write_small_federation(tmp_path, trusts=("private", "private", "private"))
+    kinds = 'private = true\nsketches = ["fisher", "mean-embedding", "moments"]'
+    text = path.read_text().replace("bins = 20", f"bins = 20\n{kinds}")
+    text = text.replace('distance = "js"', 'distance = "mmd-unbiased"')
+    budget = "[privacy]\nrelease_eps = 8.0\neps = 20.0\ndelta = 1e-3\n"
+    path.write_text(text.replace("[[site]]", f"{budget}[[site]]", 1))
+    done = simulate(FederationConfig.read(path), ProgressDisplay(Console(quiet=True)))
+    assert done.problems == ()
+    catalogue = Catalogue(done.catalogue)
+    for entry in catalogue.entries(catalogue.latest_space()):
+        assert set(entry.fingerprint.sketches) == {"fisher", "mean-embedding", "moments"}
+        assert all(sketch.noise for sketch in entry.fingerprint.sketches.values())
+    assert {"mmd-unbiased", "fed", "kld-mean-target"} <= set(matrices(done))
