@@ -28,7 +28,9 @@ class HubConfig(SamplingConfig):
     catalogue: Path = Field(Path("catalogue.sqlite"), description="SQLite file of the catalogue")
     space: Path = Field(Path("space.safetensors"), description="the space all sites work in")
     key: Path = Field(Path("hub.key"), description="the aggregator's signing key; made on first use")
-    distance: str = Field("cramer", description="distance that ranks sources")
+    distance: str | None = Field(
+        None, description="distance that ranks sources; by default the best for the sketches of the space"
+    )
     timeout_s: float = Field(3600.0, gt=0, description="seconds a round waits for its sites")
     shared_images: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="group → site/task addresses of tasks that share images"
@@ -37,7 +39,8 @@ class HubConfig(SamplingConfig):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "HubConfig":
-        distances.get(self.distance)
+        if self.distance is not None:
+            distances.get(self.distance)
         names = [check_name("site", entry.name) for entry in self.site]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -2,15 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-from aggregator.mapped_histograms import HistogramFiles
+import numpy as np
+
+from aggregator.mapped_histograms import HistogramFiles, MappedHistograms
 from aggregator.store import Border, Catalogue, Listing
 from federation import distances
 from federation.distances.base import CARD, Distance, Matrix
 from federation.distances.histogram import HistogramDistance
-from federation.distances.newcomers import rows_and_columns
+from federation.distances.newcomers import RowsAndColumns, rows_and_columns
+from federation.distances.noise import NoisyTask, less_energies
 from federation.distances.stack import slices
+from federation.distances.uncertainty import stated_noise
 from federation.fingerprint import Fingerprint
+from federation.sketches import HistogramSketch
 from federation.space import Space
 
 AT_ONCE = 1024  # new fingerprints whose rows and columns are in memory together
@@ -29,20 +36,60 @@ def grow(catalogue: Catalogue, space: Space, names: Sequence[str] | None = None)
     """
     listings = catalogue.listings(space)
     places = {entry.seq: k for k, entry in enumerate(listings)}
+    everyone = _Everyone(catalogue, space, listings)
     for seq, missing in _missing(catalogue, space, names or distances.available(space)).items():
-        first = places[seq]
         of_histograms = [d for d in missing if isinstance(d, HistogramDistance)]
         others = [d for d in missing if not isinstance(d, HistogramDistance)]
         if of_histograms:
-            stack = _histograms(catalogue, space, listings).all()
-            for part in _parts(first, len(listings)):
-                everyone = stack.part(slice(0, part.stop))
-                found = rows_and_columns(of_histograms, stack.part(part), everyone)
-                named = zip((d.name for d in of_histograms), found, strict=True)
-                _store(catalogue, listings, part, dict(named))
+            _compare_histograms(everyone, places[seq], of_histograms)
         if others:
-            _compare_fingerprints(catalogue, space, listings, first, others)
+            _compare_fingerprints(everyone, places[seq], others)
     return listings
+
+
+@dataclass(frozen=True)
+class _Everyone:
+    """All fingerprints of a space, read when they are needed.
+
+    Args:
+        catalogue: Where they are kept.
+        space: The space.
+        listings: A line for each of them, in order of arrival.
+    """
+
+    catalogue: Catalogue
+    space: Space
+    listings: Sequence[Listing]
+
+    @cached_property
+    def heads(self) -> list[Fingerprint]:
+        """The fingerprints without their sketches."""
+        return self.catalogue.heads(entry.seq for entry in self.listings)
+
+    @cached_property
+    def whole(self) -> list[Fingerprint]:
+        """The fingerprints, bound to their space."""
+        return [self.catalogue.fingerprint(entry.seq, self.space) for entry in self.listings]
+
+    @cached_property
+    def histograms(self) -> MappedHistograms:
+        """Their histograms."""
+        return HistogramFiles(
+            self.catalogue.path.with_suffix(".mapped") / self.space.space_id[:16],
+            self.space,
+            [entry.fingerprint_id for entry in self.listings],
+            [entry.key for entry in self.listings],
+            lambda k: self.catalogue.fingerprint(self.listings[k].seq, self.space).histogram,
+        ).all()
+
+    @cached_property
+    def noise(self) -> list[NoisyTask]:
+        """The noise in their histograms, with the number of images that the histograms themselves give."""
+        stated = [stated_noise(head, HistogramSketch.kind) for head in self.heads]
+        if not any(task.noise for task in stated):
+            return stated
+        n_images = self.histograms.totals() / self.space.n_bins  # in balanced counts one image counts n_bins
+        return [NoisyTask(task.noise, float(n)) for task, n in zip(stated, n_images, strict=True)]
 
 
 def _missing(catalogue: Catalogue, space: Space, names: Sequence[str]) -> dict[int, list[Distance]]:
@@ -55,33 +102,39 @@ def _missing(catalogue: Catalogue, space: Space, names: Sequence[str]) -> dict[i
     return found
 
 
-def _histograms(catalogue: Catalogue, space: Space, listings: Sequence[Listing]) -> HistogramFiles:
-    return HistogramFiles(
-        catalogue.path.with_suffix(".mapped") / space.space_id[:16],
-        space,
-        [entry.fingerprint_id for entry in listings],
-        [entry.key for entry in listings],
-        lambda k: catalogue.fingerprint(listings[k].seq, space).histogram,
-    )
+def _compare_histograms(everyone: _Everyone, first: int, missing: Sequence[HistogramDistance]) -> None:
+    stack = everyone.histograms
+    energies = {distance.name: _energies(everyone, distance) for distance in missing}
+    for part in _parts(first, len(everyone.listings)):
+        found = rows_and_columns(missing, stack.part(part), stack.part(slice(0, part.stop)))
+        clean = [_without_noise(each, energies[d.name], part) for d, each in zip(missing, found, strict=True)]
+        named = dict(zip((d.name for d in missing), clean, strict=True))
+        _store(everyone, part, named)
 
 
-def _compare_fingerprints(
-    catalogue: Catalogue, space: Space, listings: Sequence[Listing], first: int, missing: Sequence[Distance]
-) -> None:
-    for needs in {distance.needs for distance in missing}:
-        everyone = _fingerprints(catalogue, space, listings, whole=needs != CARD)
-        for distance in (d for d in missing if d.needs == needs):
-            for part in _parts(first, len(listings)):
-                newcomers, those = everyone[part], everyone[: part.stop]
-                rows, columns = distance.matrix(newcomers, those), distance.matrix(those, newcomers)
-                _store(catalogue, listings, part, {distance.name: (rows, columns)})
+def _energies(everyone: _Everyone, distance: HistogramDistance) -> Matrix | None:
+    """Return float64 [n_tasks], what noise adds to the distances of every task; None if there is no noise."""
+    if distance.noise_model is None or not any(task.noise for task in everyone.noise):
+        return None
+    return distance.noise_model.energies(HistogramSketch.for_space(everyone.space), everyone.noise)
 
 
-def _fingerprints(
-    catalogue: Catalogue, space: Space, listings: Sequence[Listing], *, whole: bool
-) -> list[Fingerprint]:
-    seqs = [entry.seq for entry in listings]
-    return [catalogue.fingerprint(seq, space) for seq in seqs] if whole else catalogue.heads(seqs)
+def _without_noise(found: RowsAndColumns, energies: Matrix | None, part: slice) -> RowsAndColumns:
+    if energies is None:
+        return found
+    rows, columns = found
+    new, all_of_them = energies[part], energies[: part.stop]
+    same = np.arange(part.start, part.stop)[:, None] == np.arange(part.stop)
+    return less_energies(rows, new, all_of_them, same), less_energies(columns, all_of_them, new, same.T)
+
+
+def _compare_fingerprints(everyone: _Everyone, first: int, missing: Sequence[Distance]) -> None:
+    for distance in missing:
+        known = everyone.heads if distance.needs == CARD else everyone.whole
+        for part in _parts(first, len(known)):
+            newcomers, those = known[part], known[: part.stop]
+            rows, columns = distance.matrix(newcomers, those), distance.matrix(those, newcomers)
+            _store(everyone, part, {distance.name: (rows, columns)})
 
 
 def _parts(first: int, total: int) -> Iterator[slice]:
@@ -89,13 +142,9 @@ def _parts(first: int, total: int) -> Iterator[slice]:
         yield slice(first + part.start, first + part.stop)
 
 
-def _store(
-    catalogue: Catalogue,
-    listings: Sequence[Listing],
-    part: slice,
-    found: dict[str, tuple[Matrix, Matrix]],
-) -> None:
-    with catalogue.writing() as writer:
+def _store(everyone: _Everyone, part: slice, found: dict[str, RowsAndColumns]) -> None:
+    with everyone.catalogue.writing() as writer:
         for name, (rows, columns) in found.items():
             for i, k in enumerate(range(part.start, part.stop)):
-                writer.add_border(listings[k].seq, name, Border(rows[i, : k + 1], columns[:k, i]))
+                border = Border(rows[i, : k + 1], columns[:k, i])
+                writer.add_border(everyone.listings[k].seq, name, border)

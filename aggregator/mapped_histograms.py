@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from aggregator.row_file import RowFile, Rows
 from federation.distances.base import Matrix
@@ -175,6 +176,10 @@ class MappedHistograms(Histograms):
             h = self.frequencies(tasks, slice(0, self.n_features))
             of_bins[tasks] = np.einsum("tfb,fb->tf", h, (edges[:, :-1] + edges[:, 1:]) / 2)
         return np.where(rows["exact"][:, None] != 0, rows["means"], of_bins)
+
+    def totals(self) -> npt.NDArray[np.int64]:
+        """Return int64 [n_tasks]: what every row of the task's balanced counts sums to."""
+        return np.asarray(self._rows(slice(0, len(self)))["cumulative"][:, 0, -1], np.int64)
 
     def frequencies(self, tasks: slice, features: slice) -> Matrix:
         """Return float64 [tasks, features, n_bins] counts divided by the total of their row."""

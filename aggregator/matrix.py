@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from aggregator.growth import grow
 from aggregator.store import Catalogue, Entry, Listing
 from federation import distances
+from federation.distances.uncertainty import standard_errors
 from federation.errors import UnknownNameError
 from federation.fingerprint import Fingerprint
 from federation.space import Space
@@ -26,11 +28,13 @@ class SimilarityMatrix:
 
     Args:
         distance: Name of the distance.
+        space: The space.
         entries: The tasks, in order of arrival; their fingerprints are without sketches.
         values: float64 [n_tasks, n_tasks], rows are sources and columns are targets.
     """
 
     distance: str
+    space: Space
     entries: tuple[Entry, ...]
     values: Values
 
@@ -43,6 +47,12 @@ class SimilarityMatrix:
     def fingerprints(self) -> tuple[Fingerprint, ...]:
         """The fingerprints of rows and columns, without sketches."""
         return tuple(entry.fingerprint for entry in self.entries)
+
+    @cached_property
+    def standard_errors(self) -> Values:
+        """float64 [n_tasks, n_tasks], what noise makes of the values: 0 between exact tasks, NaN if unknown."""
+        distance, tasks = distances.get(self.distance), self.fingerprints
+        return standard_errors(distance, self.space, self.values, tasks, tasks)
 
     def index(self, key: str) -> int:
         """Return the position of a task given by address, or by name where only one site has it.
@@ -61,20 +71,22 @@ class TargetColumn:
         entries: The tasks, in order of arrival; their fingerprints are without sketches.
         target: Position of the target among them.
         values: Distance name → float64 [n_tasks] from every task to the target.
+        standard_errors: Likewise, what noise makes of them: 0 between exact tasks, NaN where unknown.
     """
 
     entries: tuple[Entry, ...]
     target: int
     values: Mapping[str, Values]
+    standard_errors: Mapping[str, Values]
 
 
 def read(catalogue: Catalogue, space: Space, distance: str) -> SimilarityMatrix:
     """Return the matrix of the current tasks.
 
     Raises:
-        UnknownNameError: If there is no such distance.
+        UnknownNameError: If there is no such distance, or the sketches of the space do not allow it.
     """
-    return _read(catalogue, space, [distances.get(distance).name])[distance]
+    return _read(catalogue, space, [distances.chosen(space, distance)])[distance]
 
 
 def read_all(
@@ -108,7 +120,15 @@ def read_column(catalogue: Catalogue, space: Space, task: str, asked: str = "") 
     current = [k for k, entry in enumerate(listings) if entry.current]
     target = _position([listings[k].key for k in current], task)
     values = {name: catalogue.column(listings, current[target], name)[current] for name in names}
-    return TargetColumn(tuple(catalogue.tasks(listings)), target, values)
+    entries = tuple(catalogue.tasks(listings))
+    fingerprints = [entry.fingerprint for entry in entries]
+    errors = {
+        name: standard_errors(
+            distances.get(name), space, found[:, None], fingerprints, fingerprints[target : target + 1]
+        )[:, 0]
+        for name, found in values.items()
+    }
+    return TargetColumn(entries, target, values, errors)
 
 
 def column_of(matrices: Mapping[str, SimilarityMatrix], task: str) -> TargetColumn:
@@ -124,7 +144,10 @@ def column_of(matrices: Mapping[str, SimilarityMatrix], task: str) -> TargetColu
     any_matrix = next(iter(matrices.values()))
     target = any_matrix.index(task)
     return TargetColumn(
-        any_matrix.entries, target, {name: m.values[:, target] for name, m in matrices.items()}
+        any_matrix.entries,
+        target,
+        {name: m.values[:, target] for name, m in matrices.items()},
+        {name: m.standard_errors[:, target] for name, m in matrices.items()},
     )
 
 
@@ -139,7 +162,8 @@ def _read(
     }
     entries = tuple(catalogue.tasks(places.values()))
     return {
-        name: SimilarityMatrix(name, entries, _assemble(catalogue, space, places, name)) for name in names
+        name: SimilarityMatrix(name, space, entries, _assemble(catalogue, space, places, name))
+        for name in names
     }
 
 

@@ -44,6 +44,7 @@ def candidates(column: TargetColumn) -> Candidates:
         target=keys[column.target],
         sources=[keys[i] for i in others],
         values={name: values[others] for name, values in column.values.items()},
+        standard_errors={name: errors[others] for name, errors in column.standard_errors.items()},
         cards={entry.fingerprint.key: entry.fingerprint.card for entry in column.entries},
     )
 

@@ -31,7 +31,9 @@ class ConsortiumConfig(_Strict):
 
     name: str = Field(description="shown on the report")
     output: Path = Field(description="folder for catalogue, report and site states")
-    distance: str = Field("cramer", description="distance that ranks sources")
+    distance: str | None = Field(
+        None, description="distance that ranks sources; by default the best for the sketches of the space"
+    )
     shared_images: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="group → site/task addresses of tasks that share images"
     )
@@ -40,8 +42,8 @@ class ConsortiumConfig(_Strict):
 
     @field_validator("distance")
     @classmethod
-    def _distance_exists(cls, name: str) -> str:
-        return distances.get(name).name
+    def _distance_exists(cls, name: str | None) -> str | None:
+        return name and distances.get(name).name
 
 
 class FisherConfig(_Strict):
@@ -164,13 +166,18 @@ class FederationConfig(_Strict):
 
     @model_validator(mode="after")
     def _sketches_serve_the_distance(self) -> "FederationConfig":
-        distance = distances.get(self.consortium.distance)
+        distance = distances.get(self.distance)
         if distance.needs not in (*self.space.sketches, CARD):
             raise ValueError(
                 f"distance {distance.name!r} needs {distance.needs!r} among the sketches of [space], which "
                 f"names {', '.join(self.space.sketches)}"
             )
         return self
+
+    @property
+    def distance(self) -> str:
+        """Name of the distance that ranks sources."""
+        return self.consortium.distance or distances.default_for(self.space.sketches)
 
     @classmethod
     def read(cls, path: Path) -> "FederationConfig":

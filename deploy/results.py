@@ -27,7 +27,7 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
     """
     catalogue = Catalogue(run.catalogue)
     try:
-        data = report_data(catalogue, config.consortium.distance)
+        data = report_data(catalogue, config.distance)
         if data.tasks:
             _show_matrix_and_sources(data, console)
         else:

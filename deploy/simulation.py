@@ -205,7 +205,7 @@ def _write_hub(config: FederationConfig, output: Path, site_files: Sequence[Path
         catalogue=Path(CATALOGUE_FILE),
         space=Path(SPACE_FILE),
         key=Path(HUB_KEY_FILE),
-        distance=consortium.distance,
+        distance=config.distance,
         timeout_s=consortium.timeout_s,
         shared_images=consortium.shared_images,
         samples=space.samples,

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from federation import distances
 from federation.canonical import canonical_json
+from federation.distances.uncertainty import standard_errors
 from federation.errors import DeadlineError, FedprintError, PolicyError, TrustModeError
 from federation.files import write_atomically
 from federation.fingerprint import Fingerprint
@@ -237,10 +238,13 @@ def _rank(
     target: Fingerprint, catalogue: list[Fingerprint], space: Space, distance: str
 ) -> list[Recommendation]:
     sources = [fingerprint for fingerprint in catalogue if fingerprint.key != target.key]
-    names = distances.available(space, distance)
+    names = distances.available(space, distances.chosen(space, distance))
     values = {name: distances.get(name).matrix(sources, [target])[:, 0] for name in names}
+    ranked_by = distances.get(distance)
+    errors = standard_errors(ranked_by, space, values[distance][:, None], sources, [target])[:, 0]
     cards = {known.key: known.card for known in (*sources, target)}
-    return rank_sources(Candidates(target.key, [s.key for s in sources], values, cards), distance)
+    keys = [known.key for known in sources]
+    return rank_sources(Candidates(target.key, keys, values, cards, {distance: errors}), distance)
 
 
 def _extractor(config: SiteConfig, space: Space) -> Extractor:

@@ -11,6 +11,7 @@ from aggregator.config import HubConfig
 from aggregator.intake import admit
 from aggregator.rounds.round import RoundResult, ask_everyone
 from aggregator.store import Catalogue
+from federation import distances
 from federation.errors import IntakeError
 from federation.files import read_file
 from federation.fingerprint import Fingerprint
@@ -69,9 +70,11 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
 
     Raises:
         StoreError: If the key or the space cannot be read or the catalogue not be written.
+        UnknownNameError: If the space has no sketches for the distance that ranks sources.
     """
     aggregator = Identity.load_or_create(hub.consortium, hub.key)
     space = Space.from_bytes(read_file(hub.space, "space"))
+    distance = distances.chosen(space, hub.distance)
     catalogue = Catalogue(hub.catalogue, create=True)
     try:
         with catalogue.writing() as writer:
@@ -82,10 +85,10 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
         matrix.grow(catalogue, space)
         listening = _withheld(answers)
         if listening:
-            missing += _let_listeners_rank(grid, aggregator, hub, space, catalogue, job_id, listening)
-        summary = Summary(
-            hub.consortium, hub.distance, accepted, listening, tuple(missing), hub.shared_images
-        )
+            missing += _let_listeners_rank(
+                grid, aggregator, hub, space, catalogue, job_id, listening, distance
+            )
+        summary = Summary(hub.consortium, distance, accepted, listening, tuple(missing), hub.shared_images)
         with catalogue.writing() as writer:
             writer.finish_run(job_id, space, asdict(summary))
     finally:
@@ -169,13 +172,14 @@ def _let_listeners_rank(
     catalogue: Catalogue,
     job_id: str,
     listening: tuple[str, ...],
+    distance: str,
 ) -> list[Missing]:
     sources = tuple(catalogue.content(e.seq) for e in catalogue.listings(space) if e.current)
     answers = ask_everyone(
         grid,
         aggregator,
         QUERY_LISTEN,
-        lambda job: ListenRequest(job, space, hub.sampling, hub.distance, sources),
+        lambda job: ListenRequest(job, space, hub.sampling, distance, sources),
         job_id=job_id,
         timeout_s=hub.timeout_s,
         roster=hub.roster,

@@ -4,6 +4,24 @@
 """
 
 from federation.distances.base import Comparable, Distance
-from federation.distances.registry import available, get, markdown_table, names, on_demand
+from federation.distances.registry import (
+    available,
+    chosen,
+    default_for,
+    get,
+    markdown_table,
+    names,
+    on_demand,
+)
 
-__all__ = ["Comparable", "Distance", "available", "get", "markdown_table", "names", "on_demand"]
+__all__ = [
+    "Comparable",
+    "Distance",
+    "available",
+    "chosen",
+    "default_for",
+    "get",
+    "markdown_table",
+    "names",
+    "on_demand",
+]

@@ -116,4 +116,17 @@ def without_noise(
         return values
     ours, theirs = (model.energies(side[0], [NoisyTask.of(s) for s in side]) for side in (sources, targets))
     same = np.array([[source is target for target in targets] for source in sources])
+    return less_energies(values, ours, theirs, same)
+
+
+def less_energies(values: Matrix, ours: Matrix, theirs: Matrix, same: npt.NDArray[np.bool_]) -> Matrix:
+    """Return squared distances less the noise energies of both tasks.
+
+    Args:
+        values: float64 [n_sources, n_targets].
+        ours: float64 [n_sources], what ``NoiseModel.energies`` gives.
+        theirs: float64 [n_targets], likewise.
+        same: bool [n_sources, n_targets], where source and target are one task, whose distance to itself
+            its noise does not reach.
+    """
     return np.where(same, values, values - ours[:, None] - theirs)

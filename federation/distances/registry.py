@@ -1,5 +1,7 @@
 """Every distance by name."""
 
+from collections.abc import Collection
+
 from federation.distances.base import CARD, Distance
 from federation.distances.cdf import CDF_L2
 from federation.distances.divergence import BKLD_LARGE, BKLD_LARGE_SOURCE, BKLD_SMALL, JS, KLD_CLIPPED
@@ -66,6 +68,38 @@ def available(space: Space, asked: str = "") -> tuple[str, ...]:
 def on_demand(space: Space) -> tuple[str, ...]:
     """Return the names of the distances that a space allows and that are computed only when asked for."""
     return tuple(name for name in _BY_NAME if _BY_NAME[name].on_demand and name in available(space, name))
+
+
+def default_for(sketches: Collection[str]) -> str:
+    """Return the name of the distance that ranks sources where nobody chose one.
+
+    ``cramer`` where there are histograms, ``cdf-l2`` where there are cumulative frequencies, else the first
+    that compares the sketches at hand and is fast enough for every catalogue.
+
+    Args:
+        sketches: Kinds of sketches that fingerprints carry.
+    """
+    by_preference = (CRAMER, CDF_L2, *_ENTRIES)
+    usable = (d.name for d in by_preference if d.needs in sketches and not d.on_demand)
+    return next(usable, SEMANTIC.name)
+
+
+def chosen(space: Space, asked: str | None = None) -> str:
+    """Return the distance that was asked for, or the default of a space.
+
+    Raises:
+        UnknownNameError: If there is no such distance, or the sketches of the space do not allow it.
+    """
+    if asked is None:
+        return default_for(space.sketches)
+    possible = available(space, get(asked).name)
+    if asked not in possible:
+        raise UnknownNameError(
+            f"distance {asked!r} needs {get(asked).needs!r} sketches, the space has "
+            f"{', '.join(sorted(space.sketches))}",
+            remedy=f"choose one of: {', '.join(possible)}",
+        )
+    return asked
 
 
 def get(name: str) -> Distance:
