@@ -42,7 +42,7 @@ from aggregator.tables import (
     tasks_table,
     wide_console,
 )
-from federation.errors import UnknownNameError
+from federation import distances
 from federation.ranking import Recommendation, rank_sources
 from federation.space import Space
 
@@ -74,7 +74,8 @@ def show_matrix(
         print_json(matrix_json(found))
     else:
         console = wide_console()
-        console.print(matrix_table(found.distance, found.keys, found.values, console.width))
+        errors = found.standard_errors
+        console.print(matrix_table(found.distance, found.keys, found.values, console.width, errors))
 
 
 @app.command()
@@ -91,15 +92,11 @@ def recommend(
 ) -> None:
     """Recommend the sources to try first for a target: expected gain, chance of harm, reasons."""
     store = open_catalogue(catalogue)
-    name = distance or default_distance(store)
     space = store.latest_space()
+    name = distances.chosen(space, distance or default_distance(store))
     released = [listing.key for listing in store.listings(space) if listing.current]
     require_released(released, store.listening(), task)
     column = matrix.read_column(store, space, task, name)
-    if name not in column.values:
-        raise UnknownNameError(
-            f"there is no distance {name!r}", remedy="choose one of: " + ", ".join(column.values)
-        )
     possible = candidates(column)
     ranking = rank_sources(possible, name)
     expected = _expected(store, space, ranking, name, scenario, metric)

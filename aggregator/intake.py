@@ -1,8 +1,10 @@
 """What the aggregator checks before a fingerprint may enter the catalogue."""
 
+from aggregator.private_intake import check_noise
 from federation.errors import FedprintError, IntakeError
 from federation.fingerprint import Fingerprint
 from federation.space import Space
+from federation.trust import TrustMode
 
 
 def admit(encoded: bytes, site: str, task: str, public_key: str, space: Space) -> Fingerprint:
@@ -36,6 +38,26 @@ def _check_content(fingerprint: Fingerprint, site: str, task: str) -> None:
     for kind, sketch in fingerprint.sketches.items():
         if sketch.n < 1:
             raise IntakeError(f"its {kind} sketch was made from no image")
+    _check_mode(fingerprint)
+    if fingerprint.privacy.is_exact:
+        _check_exact_counts(fingerprint)
+    else:
+        check_noise(fingerprint)
+
+
+def _check_mode(fingerprint: Fingerprint) -> None:
+    mode, exact = fingerprint.privacy.mode, fingerprint.privacy.is_exact
+    if mode is TrustMode.LISTEN:
+        raise IntakeError("its trust mode is 'listen', in which nothing leaves a site")
+    if (mode is TrustMode.PRIVATE and exact) or (mode is TrustMode.OPEN and not exact):
+        raise IntakeError(
+            f"its trust mode is {mode.value!r}, its mechanism {fingerprint.privacy.mechanism!r}",
+            remedy="'open' means exact sketches, 'private' sketches with noise",
+        )
+
+
+def _check_exact_counts(fingerprint: Fingerprint) -> None:
+    for kind, sketch in fingerprint.sketches.items():
         if sketch.n != fingerprint.card.n_images:
             raise IntakeError(
                 f"its {kind} sketch counts {sketch.n} images, its card {fingerprint.card.n_images}"

@@ -50,7 +50,7 @@ class SimilarityMatrix:
 
     @cached_property
     def standard_errors(self) -> Values:
-        """float64 [n_tasks, n_tasks], what noise makes of the values: 0 between exact tasks, NaN if unknown."""
+        """float64 [n_tasks, n_tasks], what noise makes of it: 0 between exact tasks, NaN where unknown."""
         distance, tasks = distances.get(self.distance), self.fingerprints
         return standard_errors(distance, self.space, self.values, tasks, tasks)
 

@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from aggregator.report import ReportData, write_report
 from aggregator.report.catalogue import report_data
+from aggregator.report.words import is_exact
 from aggregator.store import Catalogue
 from aggregator.tables import matrix_table, recommendations_text
 from deploy.federation_file import FederationConfig
@@ -43,7 +44,7 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
         write_report(data, path)
     finally:
         catalogue.close()
-    if data.tasks:
+    if any(is_exact(task.privacy) for task in data.tasks):
         console.print(f"[yellow]note:[/yellow] {MEMBERSHIP_WARNING}")
     console.print(f"catalogue: {run.catalogue}\nreport:    {path}")
     return not data.missing
@@ -51,7 +52,8 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
 
 def _show_matrix_and_sources(data: ReportData, console: Console) -> None:
     keys = [task.key for task in data.tasks]
-    console.print(matrix_table(data.distance, keys, data.matrices[data.distance], console.width))
+    values, errors = data.matrices[data.distance], data.standard_errors
+    console.print(matrix_table(data.distance, keys, values, console.width, errors))
     console.print("\nWhich sources to try first for each target:")
     console.print(recommendations_text([data.recommendations[key][:TOP] for key in keys]))
 

@@ -17,6 +17,7 @@ from federation.errors import FingerprintError
 
 MAX_BYTES = 512 * 2**20
 _KEY = "fedprint"
+_METADATA = "__metadata__"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -87,7 +88,25 @@ def unpack_header(head: bytes, what: str) -> dict[str, Any]:
     return header
 
 
+def unpack_shapes(head: bytes, what: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays by name, from the beginning of a file as ``unpack_header`` takes it.
+
+    Raises:
+        FingerprintError: If that is no such beginning.
+    """
+    try:
+        arrays = {name: about for name, about in _preamble(head).items() if name != _METADATA}
+        return {name: tuple(map(int, about["shape"])) for name, about in arrays.items()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise FingerprintError(f"{what}: its arrays are not described ({type(error).__name__})") from error
+
+
 def _metadata(data: bytes) -> dict[str, str]:
-    length = int.from_bytes(data[:8], "little")
-    metadata: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+    metadata: dict[str, str] = _preamble(data)[_METADATA]
     return metadata
+
+
+def _preamble(data: bytes) -> dict[str, Any]:
+    length = int.from_bytes(data[:8], "little")
+    found: dict[str, Any] = json.loads(data[8 : 8 + length])
+    return found

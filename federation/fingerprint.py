@@ -4,7 +4,7 @@ On disk and on the wire a fingerprint is one container: canonical JSON header, s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.canonical import canonical_json, sha256_hex
-from federation.container import pack, unpack, unpack_header
+from federation.container import pack, unpack, unpack_header, unpack_shapes
 from federation.errors import FingerprintError, SpaceMismatchError
 from federation.identity import Identity, verify
 from federation.names import check_name, task_key
@@ -59,6 +59,7 @@ class Fingerprint:
         privacy: What protects the patients.
         provenance: How it was made.
         signature: Ed25519 signature of the site, empty before signing.
+        shapes: ``kind.array`` → shape of that array, of a fingerprint that was read without its sketches.
     """
 
     site: str
@@ -68,6 +69,7 @@ class Fingerprint:
     privacy: PrivacyStatement
     provenance: Provenance
     signature: bytes = b""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_name("site", self.site)
@@ -160,7 +162,8 @@ class Fingerprint:
         Raises:
             FingerprintError: If that is no beginning of a fingerprint.
         """
-        return _parse(unpack_header(head, "fingerprint"), lambda *_: {})
+        fingerprint = _parse(unpack_header(head, "fingerprint"), lambda *_: {})
+        return replace(fingerprint, shapes=unpack_shapes(head, "fingerprint"))
 
     @cached_property
     def _tensors(self) -> dict[str, npt.NDArray[Any]]:

@@ -115,11 +115,24 @@ def indistinct(values: Values, errors: Values) -> list[Spans]:
     return [_tied(values, errors, i) if noisy.any() else () for i in range(len(values))]
 
 
-def _tied(values: Values, errors: Values, i: int) -> Spans:
-    if not (np.isfinite(values[i]) and np.isfinite(errors[i])):
-        return ()
+def not_told_apart(values: Values, errors: Values, i: int) -> npt.NDArray[np.bool_]:
+    """Return bool [n]: which of some values noise cannot tell from one of them; never that one itself.
+
+    Args:
+        values: float64 [n].
+        errors: float64 [n], their standard errors; NaN where unknown, which ties nothing.
+        i: The one.
+    """
+    if not np.isfinite(values[i]):
+        return np.zeros(len(values), dtype=bool)
     close = np.abs(values - values[i]) < _WIDTH * np.hypot(errors, errors[i])
-    if not close.sum() > close[i]:
+    close[i] = False
+    return np.asarray(close)
+
+
+def _tied(values: Values, errors: Values, i: int) -> Spans:
+    close = not_told_apart(values, errors, i)
+    if not close.any():
         return ()
     close[i] = True
     steps = np.flatnonzero(np.diff(close, prepend=False, append=False))

@@ -13,6 +13,7 @@ class Advice:
         index: Position of the source in the matrix; None if it is not in the catalogue.
         value: Its distance or expected gain, in words.
         reasons: Why, strongest first.
+        tied: Whether noise cannot tell it from another source.
     """
 
     rank: int
@@ -20,3 +21,4 @@ class Advice:
     index: int | None
     value: str
     reasons: tuple[str, ...]
+    tied: bool = False

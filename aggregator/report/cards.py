@@ -1,6 +1,6 @@
 """A card per task: what the site says about it, what protects it, and whom it should ask."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aggregator.report.advice import Advice
@@ -10,9 +10,12 @@ from aggregator.report.groups import Group
 from aggregator.report.words import (
     is_exact,
     say_count,
+    say_images,
     say_privacy,
     say_sampling,
-    say_value,
+    say_statement,
+    say_uncertain,
+    sentence,
     shorten,
 )
 from federation.ranking import Recommendation
@@ -53,6 +56,7 @@ class Card:
         bars: Its largest classes.
         n_hidden_classes: Number of classes without a bar.
         privacy: Short line and full sentence.
+        statement: Label and text of everything the privacy statement states.
         exact: Whether exact histograms were released.
         provenance: Label and text of how the fingerprint was made.
         top: The first recommendations.
@@ -69,6 +73,7 @@ class Card:
     bars: tuple[ClassBar, ...]
     n_hidden_classes: int
     privacy: tuple[str, str]
+    statement: tuple[tuple[str, str], ...]
     exact: bool
     provenance: tuple[tuple[str, str], ...]
     top: tuple[Advice, ...]
@@ -106,6 +111,7 @@ def _card(
         bars=_bars(task.card.classes),
         n_hidden_classes=max(len(task.card.classes) - _N_CLASSES, 0),
         privacy=say_privacy(task.privacy),
+        statement=_shortened(say_statement(task.privacy)),
         exact=is_exact(task.privacy),
         provenance=_provenance(task),
         top=advice[:N_TOP],
@@ -127,6 +133,10 @@ def _facts(task: TaskEntry) -> tuple[tuple[str, str], ...]:
         ("Licence", card.licence),
         ("Contact", card.contact),
     )
+    return _shortened(stated)
+
+
+def _shortened(stated: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple((label, shorten(text, _TEXT_LIMIT)) for label, text in stated if text.strip())
 
 
@@ -141,17 +151,27 @@ def _bars(classes: Mapping[str, int]) -> tuple[ClassBar, ...]:
 def _provenance(task: TaskEntry) -> tuple[tuple[str, str], ...]:
     made = task.provenance
     stated = (
-        ("Images used", say_count(task.n)),
+        ("Images used" if task.privacy.is_exact else f"{sentence(task.privacy.unit)}s", _images(task)),
         ("Drawn", say_sampling(made)),
-        ("Unreadable", say_count(made.n_unreadable) if made.n_unreadable else ""),
+        ("Unreadable", _unreadable(made.n_unreadable)),
         ("Arithmetic", made.arithmetic),
         ("Made with", f"fedprint {made.fedprint}"),
         ("Trust mode", str(task.privacy.mode)),
         ("Fingerprint", task.fingerprint_id),
     )
-    return tuple((label, shorten(text, _TEXT_LIMIT)) for label, text in stated if text)
+    return _shortened(stated)
+
+
+def _images(task: TaskEntry) -> str:
+    said = say_images(task.n, task.privacy)
+    return said if task.privacy.is_exact else f"{said}, counted with noise"
+
+
+def _unreadable(count: int | None) -> str:
+    return "not told" if count is None else say_count(count) if count else ""
 
 
 def _advice(found: Recommendation, places: Mapping[str, int]) -> Advice:
     reasons = tuple(shorten(reason, _TEXT_LIMIT) for reason in found.reasons)
-    return Advice(found.rank, found.source, places.get(found.source), say_value(found.value), reasons)
+    value = say_uncertain(found.value, found.standard_error)
+    return Advice(found.rank, found.source, places.get(found.source), value, reasons, bool(found.ties))

@@ -10,7 +10,7 @@ from aggregator.recommender.consortium import consortium_study
 from aggregator.report import write_report
 from aggregator.report.data import MissingTask, ReportData, TaskEntry
 from aggregator.store import Catalogue, Entry
-from federation.errors import UnknownNameError
+from federation.distances import chosen
 from federation.ranking import rank_sources
 
 REASONS = {
@@ -41,12 +41,9 @@ def write_catalogue_report(catalogue: Catalogue, path: Path, distance: str) -> N
 def report_data(catalogue: Catalogue, distance: str) -> ReportData:
     """Return everything the report shows about a catalogue."""
     space, run = catalogue.latest_space(), catalogue.run_summary()
-    matrices = read_all(catalogue, space, distance)
-    if distance not in matrices:
-        raise UnknownNameError(
-            f"there is no distance {distance!r}", remedy="choose one of: " + ", ".join(matrices)
-        )
+    matrices = read_all(catalogue, space, chosen(space, distance))
     matrix = matrices[distance]
+    tasks = tuple(map(_entry, matrix.entries))
     study = consortium_study(matrices, catalogue.outcomes(), catalogue.shared_images())
     learned = learn(study, list(study.outcomes), distance)
     return ReportData(
@@ -54,7 +51,8 @@ def report_data(catalogue: Catalogue, distance: str) -> ReportData:
         created=datetime.fromtimestamp(run["finished_at"], tz=UTC),
         distance=distance,
         matrices={name: m.values for name, m in matrices.items()},
-        tasks=tuple(map(_entry, matrix.entries)),
+        tasks=tasks,
+        standard_errors=None if all(task.privacy.is_exact for task in tasks) else matrix.standard_errors,
         recommendations={
             key: tuple(rank_sources(candidates(column_of(matrices, key)), distance)) for key in matrix.keys
         },

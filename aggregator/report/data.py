@@ -67,6 +67,8 @@ class ReportData:
         matrices: Distance name → float64 [T, T], rows sources, columns targets. NaN or infinity
             marks a pair that cannot be compared.
         tasks: The T tasks in the order of the matrices.
+        standard_errors: float64 [T, T], what noise makes of the distance shown first: 0 between exact tasks,
+            NaN where unknown; None where no task has noise.
         recommendations: Target key → every source, nearest first.
         forecasts: Target key → what is expected of its sources, per setting that was measured.
         missing: Tasks that were expected and did not arrive.
@@ -84,6 +86,7 @@ class ReportData:
     distance: str
     matrices: Mapping[str, Matrix]
     tasks: tuple[TaskEntry, ...]
+    standard_errors: Matrix | None = None
     recommendations: Mapping[str, tuple[Recommendation, ...]] = field(default_factory=dict)
     forecasts: Mapping[str, tuple[SettingForecast, ...]] = field(default_factory=dict)
     missing: tuple[MissingTask, ...] = ()

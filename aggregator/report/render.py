@@ -12,6 +12,7 @@ from aggregator.report.heatmap import Heatmap, csv_address, heatmaps
 from aggregator.report.page import asset, content_security_policy, environment
 from aggregator.report.palette import N_LEVELS, ramp_css
 from aggregator.report.space import say_space
+from aggregator.report.uncertainty import say_uncertainty
 from federation.files import write_atomically
 
 # A million table cells help no one: larger catalogues get the cards and the CSV files only.
@@ -56,6 +57,7 @@ def _contents(report: ReportData) -> dict[str, Any]:
         "report": report,
         "totals": _totals(report),
         "heat": maps[0],
+        "uncertainty": say_uncertainty(report),
         "rows": maps[0].rows() if drawn else [],
         "graph": neighbour_graph(maps[0], keys, groups) if drawn else None,
         "distances": [heat.name for heat in maps],
@@ -92,5 +94,6 @@ def _totals(report: ReportData) -> dict[str, int]:
         "sites": len({task.site for task in report.tasks} | set(report.listening)),
         "tasks": len(report.tasks),
         "images": sum(task.n for task in report.tasks),
+        "noisy": sum(not task.privacy.is_exact for task in report.tasks),
         "exact": sum(words.is_exact(task.privacy) for task in report.tasks),
     }

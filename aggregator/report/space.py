@@ -19,6 +19,7 @@ def say_space(header: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Weights", extractor.get("weights_sha256")),
         ("Preprocessing", _say_transform(transform)),
         ("Bins", _join(header.get("n_bins"), header.get("binning"), "per feature")),
+        ("Sketches", ", ".join(header.get("sketches", ()))),
         ("Reference", header.get("reference")),
         ("Space id", header.get("space_id")),
     ]

@@ -31,6 +31,11 @@ def say_value(value: float) -> str:
     return f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:.0f}"
 
 
+def say_uncertain(value: float, standard_error: float | None) -> str:
+    """Return a distance and, where noise moves it, its standard error: ``0.0123 ± 0.004``."""
+    return f"{say_value(value)} ± {standard_error:.1g}" if standard_error else say_value(value)
+
+
 def say_count(count: int) -> str:
     """Return a count with thousands separated."""
     return f"{count:,}"
@@ -67,7 +72,59 @@ def say_privacy(privacy: PrivacyStatement) -> tuple[str, str]:
         return "Released only as part of a sum", pooled + noise
     if privacy.mechanism == "none":
         return "Exact histograms were released", sentence(MEMBERSHIP_WARNING)
-    return "Released with noise", noise
+    cost = f": {say_cost(privacy)}" if privacy.eps else ""
+    return f"Released with noise{cost}", noise
+
+
+def say_cost(privacy: PrivacyStatement) -> str:
+    """Return what a release with noise cost and whom it protects, ``ε = 1 at δ = 1e-06 per patient``."""
+    whom = f" per {privacy.unit}" if privacy.unit else ""
+    return f"ε = {say_rounded_up(privacy.eps)} at δ = {privacy.delta:g}{whom}"
+
+
+def say_rounded_up(eps: float) -> str:
+    """Return ε in three significant digits, never less than it is."""
+    if eps <= 0:
+        return "0"
+    unit = 10.0 ** (math.floor(math.log10(eps)) - 2)
+    return f"{math.ceil(eps / unit - 1e-6) * unit:.3g}"
+
+
+def say_images(n: int, privacy: PrivacyStatement) -> str:
+    """Return a number of images, or of patients where it comes from noisy sums: ``≈ 312``."""
+    return say_count(n) if privacy.is_exact else f"≈ {say_count(n)}"
+
+
+def say_sigmas(privacy: PrivacyStatement) -> str:
+    """Return the standard deviation of the noise in every array."""
+    return ", ".join(f"{name} {say_value(math.sqrt(v))}" for name, v in sorted(privacy.noise.items()))
+
+
+def say_statement(privacy: PrivacyStatement) -> tuple[tuple[str, str], ...]:
+    """Return label and text of everything a privacy statement states; nothing for exact sketches."""
+    if privacy.is_exact:
+        return ()
+    cap = say_plural(privacy.images_per_patient, "image")
+    ledger = "" if privacy.ledger_seq is None else f"entry {say_count(privacy.ledger_seq)}"
+    stated = (
+        ("Mechanism", privacy.mechanism),
+        ("Protects", f"one {privacy.unit}" if privacy.unit else ""),
+        ("Neighbours", f"{privacy.neighbours} {privacy.unit}" if privacy.neighbours else ""),
+        ("Cost", f"{say_cost(privacy)}; ρ = {privacy.rho} (zCDP)" if privacy.eps else ""),
+        ("σ of the noise", say_sigmas(privacy)),
+        ("Used per patient", f"at most {cap}, each once" if privacy.images_per_patient else ""),
+        ("Weight of a patient", say_count(privacy.weight) if privacy.weight > 1 else ""),
+        ("Cohorts", say_cohorts(privacy)),
+        ("Bins and norms from", privacy.edges),
+        ("Ledger", f"{ledger}, {privacy.ledger_hash}" if ledger else ""),
+    )
+    return tuple((label, text) for label, text in stated if text)
+
+
+def say_cohorts(privacy: PrivacyStatement) -> str:
+    """Return of how many releases a fingerprint is the sum; nothing if it is a single one."""
+    n = privacy.cohorts
+    return f"sum of {say_count(n)} releases about disjoint groups of patients" if n > 1 else ""
 
 
 def is_exact(privacy: PrivacyStatement) -> bool:
@@ -96,5 +153,14 @@ def say_sampling(provenance: Provenance) -> str:
 def _say_noise(privacy: PrivacyStatement) -> str:
     if privacy.mechanism == "none":
         return "No noise was added to the sum."
-    hidden = f" It hides whether any one {privacy.unit} took part." if privacy.unit else ""
-    return f"Noise was added before release ({privacy.mechanism}).{hidden}"
+    unit = privacy.unit
+    hidden = f" It hides whether any one {unit} took part" if unit else ""
+    bound = f", up to the odds that {say_cost(privacy)} allows" if hidden and privacy.eps else ""
+    alone = (
+        " The site does not know which images belong to one patient: a patient with several is protected less."
+        if unit == "image"
+        else ""
+    )
+    return (
+        f"Noise was added before release ({privacy.mechanism}).{hidden}{bound}{'.' if hidden else ''}{alone}"
+    )

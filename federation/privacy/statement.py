@@ -1,6 +1,7 @@
 """What protects the patients behind a fingerprint, in numbers that anyone can check."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
@@ -14,6 +15,7 @@ DISCRETE_GAUSSIAN = "discrete Gaussian"
 NEIGHBOURS = "add or remove one"
 
 _MAX_VARIANCE = 2**62
+_FRACTION = re.compile(r"[0-9]{1,240}(/0*[1-9][0-9]{0,239})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class PrivacyStatement:
         counts = (self.images_per_patient, self.weight, self.cohorts, *self.noise.values())
         if not all(isinstance(text, str) and len(text) <= 500 for text in texts):
             raise FingerprintError("privacy statement: a text is no string or longer than 500")
+        if not _FRACTION.fullmatch(self.rho):
+            raise FingerprintError(f"privacy statement: ρ = {self.rho!r} is no fraction such as 3/125")
         if not all(type(count) is int and 0 <= count < _MAX_VARIANCE for count in counts):
             raise FingerprintError("privacy statement: counts and variances must be whole and not negative")
         if not all(type(x) in (int, float) and math.isfinite(x) for x in (self.eps, self.delta)):

@@ -1,0 +1,157 @@
+"""Whether a fingerprint with noise is what its privacy statement says, as far as anybody can tell from it.
+
+The noise itself cannot be seen, but what it would cost can be computed from the variances that the statement
+names, and the numbers must lie where noise of these variances leaves them.
+"""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from federation.errors import IntakeError
+from federation.fingerprint import Fingerprint
+from federation.privacy.accounting import eps_of, rho_of
+from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
+from federation.sketches import HistogramSketch, Sketch, encode_arrays
+
+UNITS = ("patient", "image")
+
+_BAND = 6.0  # standard deviations between two row totals
+_BEYOND = 8.0  # standard deviations that none of a million numbers deviates
+_ROUNDING = 1e-6
+_ROUNDED_UP = 1.01  # a site may state more ε than follows from ρ, rounded against itself
+_HASH_LENGTH = 64
+
+
+def check_noise(fingerprint: Fingerprint) -> None:
+    """Raise unless statement, card and sketches of a noisy fingerprint agree.
+
+    Args:
+        fingerprint: Bound to its space; every sketch counts at least one image.
+
+    Raises:
+        IntakeError: Naming the check that failed.
+        PolicyError: If a sketch has no bounded sensitivity, so that no noise protects it.
+        BudgetError: If ρ or δ are out of range.
+    """
+    _check_complete(fingerprint)
+    _check_rho(fingerprint)
+    _check_eps(fingerprint.privacy)
+    _check_number_of_images(fingerprint)
+    for kind, sketch in fingerprint.sketches.items():
+        _check_numbers(kind, sketch)
+        if isinstance(sketch, HistogramSketch):
+            _check_rows(sketch)
+
+
+def _check_complete(fingerprint: Fingerprint) -> None:
+    stated = fingerprint.privacy
+    _require_noise_everywhere(fingerprint)
+    for name, value, sound in (
+        ("mechanism", stated.mechanism, stated.mechanism == DISCRETE_GAUSSIAN),
+        ("unit", stated.unit, stated.unit in UNITS),
+        ("neighbours", stated.neighbours, stated.neighbours == NEIGHBOURS),
+        ("delta", stated.delta, 0 < stated.delta * fingerprint.card.n_images < 1),
+        ("images_per_patient", stated.images_per_patient, stated.images_per_patient >= 1),
+        ("cohorts", stated.cohorts, stated.cohorts >= 1),
+        ("edges", stated.edges, bool(stated.edges.strip())),
+        ("ledger_seq", stated.ledger_seq, type(stated.ledger_seq) is int and stated.ledger_seq >= 0),
+        ("ledger_hash", stated.ledger_hash, len(stated.ledger_hash) == _HASH_LENGTH),
+    ):
+        if not sound:
+            raise IntakeError(
+                f"its privacy statement says {name} = {value!r}, which is missing or impossible for "
+                f"{fingerprint.card.n_images} {stated.unit or 'patient'}s",
+                remedy="ask the site to release it again with this version of fedprint",
+            )
+
+
+def _require_noise_everywhere(fingerprint: Fingerprint) -> None:
+    arrays, noise = set(encode_arrays(fingerprint.sketches)), set(fingerprint.privacy.noise)
+    if arrays != noise:
+        raise IntakeError(
+            f"its privacy statement names noise in {sorted(noise)}, its arrays are {sorted(arrays)}",
+            remedy="every array of a private fingerprint carries noise",
+        )
+
+
+def _check_rho(fingerprint: Fingerprint) -> None:
+    """Compare the stated cost with the least that the stated noise can have cost.
+
+    Noise adds up over cohorts and a patient pays for one of them. However it was divided, the dearest cohort
+    cost at least as much as if all had the same, because 1/σ² is convex.
+    """
+    stated = fingerprint.privacy
+    per_cohort = sum(
+        (
+            rho_of(bound.l2_squared, sketch.noise[array])
+            for sketch in fingerprint.sketches.values()
+            for array, bound in sketch.sensitivity(stated.weight).items()
+        ),
+        Fraction(0),
+    )
+    least = stated.cohorts * per_cohort
+    if Fraction(stated.rho) < least:
+        raise IntakeError(
+            f"it claims ρ = {float(Fraction(stated.rho)):.6g}, but noise of the variances it states costs "
+            f"{float(least):.6g}: it protects patients less than it says",
+            remedy="ask the site to correct its release; what was sent cannot be taken back",
+        )
+
+
+def _check_eps(stated: PrivacyStatement) -> None:
+    eps = eps_of(Fraction(stated.rho), stated.delta)
+    if not eps * (1 - _ROUNDING) <= stated.eps <= eps * _ROUNDED_UP:
+        raise IntakeError(
+            f"it claims ε = {stated.eps:g} at δ = {stated.delta:g}, but its ρ gives {eps:.6g}",
+            remedy="ask the site to release it again with this version of fedprint",
+        )
+
+
+def _check_number_of_images(fingerprint: Fingerprint) -> None:
+    """The card says what the first sketch says; the others may differ from it by noise."""
+    n, weight, sketches = fingerprint.card.n_images, fingerprint.privacy.weight, fingerprint.sketches
+    deviations = {kind: _deviation_of_count(sketch) for kind, sketch in sketches.items()}
+    first = min(sketches)
+    for kind, sketch in sorted(sketches.items()):
+        noise = 0.0 if kind == first else _BEYOND * (deviations[kind] + deviations[first])
+        if n < 1 or abs(sketch.n - n * weight) > weight / 2 + noise:
+            raise IntakeError(
+                f"its {kind} sketch counts {sketch.n / weight:.6g} patients, its card {n}",
+                remedy="the card of a private fingerprint says of numbers what the noisy sketches say",
+            )
+
+
+def _deviation_of_count(sketch: Sketch) -> float:
+    """Return the standard deviation of a sketch's number of images."""
+    if isinstance(sketch, HistogramSketch):
+        return math.sqrt(sketch.noise["counts"] * sketch.n_bins / sketch.n_features)
+    return math.sqrt(sketch.noise.get("n_images", 0))
+
+
+def _check_numbers(kind: str, sketch: Sketch) -> None:
+    """No image moves a number farther than the sensitivity of one image, so that n of them bound it."""
+    n = sketch.n + _BEYOND * _deviation_of_count(sketch)
+    of_one_image = sketch.sensitivity(1)
+    for name, array in sketch.arrays().items():
+        noise = _BEYOND * math.sqrt(sketch.noise[name])
+        counted = isinstance(sketch, HistogramSketch)  # every cell holds none to all of the images
+        most = n * (1.0 if counted else math.sqrt(of_one_image[name].l2_squared)) + noise
+        least = -noise if counted else -most
+        if array.min() < least or array.max() > most:
+            raise IntakeError(
+                f"{kind}.{name} holds {array.min():,} to {array.max():,}, but with its noise "
+                f"{sketch.n:,} images give {least:,.0f} to {most:,.0f}"
+            )
+
+
+def _check_rows(sketch: HistogramSketch) -> None:
+    """Every row counts the same images, so that noise alone makes their totals differ."""
+    totals = sketch.counts.sum(axis=1)
+    spread = int(np.ptp(totals))
+    allowed = _BAND * math.sqrt(2 * sketch.n_bins * sketch.noise["counts"])
+    if spread > allowed:
+        raise IntakeError(
+            f"the rows of its histogram differ by up to {spread:,} images, its noise explains {allowed:,.0f}"
+        )
