@@ -2,7 +2,7 @@
 
 Its layout is that of the published tables of arXiv 2412.08763: ``distances/NAME.csv`` (rows are sources,
 columns are targets), ``outcomes/SCENARIO_METRIC.csv``, ``outcomes/baseline_full_METRIC.csv``, ``tasks.json``
-and ``task_infos.csv``.
+and ``task_infos.csv``. Where tasks carry noise, ``standard_errors/NAME.csv`` comes beside.
 """
 
 import csv
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from aggregator import matrix
-from aggregator.matrix import SimilarityMatrix
+from aggregator.matrix import SimilarityMatrix, Values
 from aggregator.outcomes import Outcome, baselines
 from aggregator.store import Catalogue
 from aggregator.study import SCENARIOS
@@ -84,7 +84,11 @@ def export_catalogue(catalogue: Catalogue, directory: Path, asked: Sequence[str]
     files = {
         "tasks.json": _tasks_json(tasks, catalogue.shared_images()),
         "task_infos.csv": _csv([_INFOS, *_infos(next(iter(matrices.values())))]),
-        **{f"distances/{_file_name(name)}.csv": _matrix_csv(found) for name, found in matrices.items()},
+        **{
+            f"distances/{_file_name(name)}.csv": _matrix_csv(found, found.values)
+            for name, found in matrices.items()
+        },
+        **_error_files(matrices),
         **_outcome_files(outcomes),
         **_baseline_files(outcomes, tasks),
     }
@@ -117,8 +121,17 @@ def _tasks_json(tasks: Sequence[str], shared_images: Mapping[str, Sequence[str]]
     return json.dumps({"targets": tasks, "groups": groups, "not_shrunk": tasks}, indent=1) + "\n"
 
 
-def _matrix_csv(found: SimilarityMatrix) -> str:
-    rows = zip(found.keys, found.values.tolist(), strict=True)
+def _error_files(matrices: Mapping[str, SimilarityMatrix]) -> dict[str, str]:
+    """One file per distance that noise moves; cells whose standard error is not known are empty."""
+    return {
+        f"standard_errors/{_file_name(name)}.csv": _matrix_csv(found, found.standard_errors)
+        for name, found in matrices.items()
+        if found.standard_errors.any()
+    }
+
+
+def _matrix_csv(found: SimilarityMatrix, values: Values) -> str:
+    rows = zip(found.keys, values.tolist(), strict=True)
     return _csv(
         [("", *found.keys), *((key, *(v if np.isfinite(v) else None for v in row)) for key, row in rows)]
     )

@@ -49,7 +49,7 @@ def tasks_table(entries: Sequence[Entry]) -> Table:
         Column("task", no_wrap=True, overflow="fold"),
         "title",
         "modality",
-        "images used",
+        "images used, or ≈ patients",
         "classes, images of the whole dataset",
         "released as",
         box=box.SIMPLE_HEAD,

@@ -7,7 +7,7 @@ from aggregator.report.words import say_plural, say_value
 
 
 def say_uncertainty(report: ReportData) -> str:
-    """Return how many tasks carry noise and how uncertain it makes the distance shown first; empty if none."""
+    """Return how many tasks carry noise and how uncertain the distance shown first is; empty if none does."""
     n_noisy = sum(not task.privacy.is_exact for task in report.tasks)
     if not n_noisy:
         return ""
@@ -21,7 +21,7 @@ def _say_errors(distance: str, errors: Matrix | None) -> str:
         return f"How far it moves {distance} is not known; l2, cramer and cdf-l2 are made to say so."
     spread = f"{say_value(float(known.min()))} to {say_value(float(known.max()))}"
     return (
-        f"What it adds to {distance} on average is subtracted, so that small values can be negative; standard "
-        f"errors of {spread} remain. Sources whose values differ by less than two standard errors of their "
-        "difference are marked ≈: take them as equals."
+        f"What it adds to {distance} on average is subtracted, so that small values can be negative; "
+        f"standard errors of {spread} remain. Sources whose values differ by less than two standard errors "
+        "of their difference are marked ≈: take them as equals."
     )

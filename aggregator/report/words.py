@@ -157,7 +157,7 @@ def _say_noise(privacy: PrivacyStatement) -> str:
     hidden = f" It hides whether any one {unit} took part" if unit else ""
     bound = f", up to the odds that {say_cost(privacy)} allows" if hidden and privacy.eps else ""
     alone = (
-        " The site does not know which images belong to one patient: a patient with several is protected less."
+        " The site does not know which images are of one patient: a patient with several is protected less."
         if unit == "image"
         else ""
     )

@@ -1,4 +1,6 @@
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from federation.ranking import Candidates, rank_sources
 from federation.task_card import TaskCard
@@ -66,3 +68,48 @@ def test_a_distance_that_ties_every_source_counts_none_among_the_nearest():
     possible = described(b=1, c=1, d=1, e=1, f=1)
     ranking = rank_sources(possible(js=np.arange(5.0), semantic=np.ones(5)), "js")
     assert ranking[0].reasons[1] == "among the nearest 3 by 0 of 1 other distances"
+
+
+def noisy(values, errors):
+    sources = [f"{site}/t" for site in "bcdefgh"[: len(values)]]
+    found = Candidates("a/t", sources, {"l2": np.array(values)}, {}, {"l2": np.array(errors)})
+    return rank_sources(found, "l2")
+
+
+def test_sources_closer_than_two_errors_of_their_difference_are_not_told_apart():
+    ranking = noisy([1.0, 1.27, 1.3, 2.0], [0.1, 0.1, 0.1, 0.1])  # 2·√2·0.1 = 0.283
+    assert [choice.ties for choice in ranking] == [((1, 2),), ((1, 3),), ((2, 3),), ()]
+    assert [choice.standard_error for choice in ranking] == [0.1] * 4
+    assert ranking[1].reasons == ("rank 2 of 4 by l2", "noise cannot tell it from rank 1–3")
+    assert ranking[3].reasons == ("rank 4 of 4 by l2",)
+
+
+def test_a_certain_source_between_uncertain_ones_leaves_a_gap():
+    ranking = noisy([1.0, 1.2, 1.3], [0.15, 0.0, 0.15])
+    assert ranking[0].ties == ((1, 3),)
+    assert noisy([1.0, 1.35, 1.4], [0.15, 0.0, 0.15])[0].ties == ((1, 1), (3, 3))
+    assert "noise cannot tell it from rank 1, 3" in noisy([1.0, 1.35, 1.4], [0.15, 0.0, 0.15])[0].reasons
+
+
+def test_exact_and_unknown_sources_are_never_ties_by_noise():
+    assert [choice.ties for choice in noisy([1.0, 1.0, 1.1], [0.0, 0.0, 0.0])] == [()] * 3
+    unknown = noisy([1.0, 1.01, np.nan], [np.nan, 5.0, 5.0])
+    assert [choice.ties for choice in unknown] == [()] * 3
+    assert [choice.standard_error for choice in unknown] == [None, 5.0, 5.0]
+    assert "how far noise moves it is not known" in unknown[0].reasons
+
+
+def test_without_standard_errors_nothing_is_said_about_noise():
+    choice = rank_sources(candidates(js=[0.1, 0.1, 0.3]), "js")[0]
+    assert (choice.standard_error, choice.ties) == (None, ())
+    assert not any("noise" in reason for reason in choice.reasons)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 1)), min_size=1, max_size=7))
+def test_not_being_told_apart_is_mutual(pairs):
+    ranking = noisy([value for value, _ in pairs], [error for _, error in pairs])
+    tied = [{rank for first, last in choice.ties for rank in range(first, last + 1)} for choice in ranking]
+    for i, ours in enumerate(tied, start=1):
+        assert all(i in tied[j - 1] for j in ours)
+        assert not ours or i in ours

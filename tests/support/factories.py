@@ -1,16 +1,21 @@
 """Small real objects for tests."""
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from randomness import stream
 
 from federation.fingerprint import Fingerprint, Provenance
 from federation.identity import Identity
 from federation.messages import JobHeader
-from federation.privacy.statement import PrivacyStatement
+from federation.privacy.accounting import eps_of
+from federation.privacy.mechanism import add_noise
+from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
 from federation.sampling import SamplingPlan
-from federation.sketches import HistogramSketch
+from federation.sketches import CdfSketch, HistogramSketch, kind, zeros
 from federation.space import ExtractorIdentity, Space, Transform, edges_from_reference
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
@@ -47,6 +52,60 @@ def make_fingerprint(
         sketches={"histogram": sketch},
         privacy=PrivacyStatement(TrustMode.OPEN),
         provenance=Provenance("0.1.0", SamplingPlan(None), "float32"),
+    ).signed_by(identity)
+
+
+def make_noisy_space(*kinds: str, n_bins: int = 4, seed: int = 0) -> Space:
+    """A space of few bins for private fingerprints, with the sketches of these kinds."""
+    plain, reference = make_space(n_bins, seed=seed), make_features(seed, 500)
+    parameters = {name: kind(name).parameters(reference, plain.edges) for name in kinds or ("histogram",)}
+    return replace(plain, sketches=parameters)
+
+
+def make_private_fingerprint(
+    identity: Identity,
+    task: str,
+    space: Space,
+    *,
+    seed: int = 0,
+    shift: float = 0.0,
+    n: int = 200,
+    rho: Fraction = Fraction(1, 2),
+    weight: int = 1,
+    levels: int | None = None,
+    draw: int | None = None,
+    **statement: object,
+) -> Fingerprint:
+    """A fingerprint with real noise as a site releases it, the same for the same seed and draw."""
+    features = np.repeat(make_features(seed, n, shift), weight, axis=0)
+    empty = zeros(space)
+    if levels is not None:
+        empty["cdf"] = CdfSketch.zero(CdfSketch.for_space(space).known, levels)
+    exact = {name: sketch.update(features) for name, sketch in empty.items()}
+    noised = add_noise(exact, rho, weight, stream(seed if draw is None else draw))
+    stated = PrivacyStatement(
+        mode=TrustMode.PRIVATE,
+        mechanism=DISCRETE_GAUSSIAN,
+        unit="patient",
+        neighbours=NEIGHBOURS,
+        rho=str(noised.rho),
+        eps=eps_of(noised.rho, 1e-6),
+        delta=1e-6,
+        images_per_patient=4,
+        weight=weight,
+        cohorts=1,
+        edges=space.reference,
+        noise=dict(noised.noise),
+        ledger_seq=3,
+        ledger_hash="cd" * 32,
+    )
+    return Fingerprint(
+        site=identity.name,
+        card=TaskCard(task, max(1, round(noised.sketches[min(noised.sketches)].n / weight)), {}),
+        space_id=space.space_id,
+        sketches=noised.sketches,
+        privacy=replace(stated, **statement),  # type: ignore[arg-type]
+        provenance=Provenance("0.1.0", SamplingPlan(None), "float32", None),
     ).signed_by(identity)
 
 
