@@ -7,6 +7,7 @@ import pytest
 from factories import make_features, make_fingerprint, make_identity, make_space
 
 from federation import distances
+from federation.errors import UnknownNameError
 from federation.sketches import KINDS, FisherSketch, zeros
 from federation.sketches.fisher_layout import LayerShape, Layout
 from federation.sketches.fisher_parameters import FisherParameters
@@ -96,3 +97,28 @@ def test_comparing_changes_nothing_in_the_fingerprints(name, tasks):
 @every_distance
 def test_it_needs_a_kind_of_sketch_that_exists_or_the_task_card(name):
     assert distances.get(name).needs in {*KINDS, "card"}
+
+
+@pytest.mark.parametrize(
+    ("sketches", "expected"),
+    [
+        (["cdf", "histogram"], "cramer"),
+        (["cdf", "fisher"], "cdf-l2"),
+        (["fisher"], "fed"),
+        (["moments"], "kld-mean-source"),
+        ([], "semantic"),
+    ],
+)
+def test_the_default_follows_the_sketches(sketches, expected):
+    assert distances.default_for(sketches) == expected
+
+
+def test_a_distance_that_the_space_does_not_allow_is_refused_with_those_it_allows():
+    space = replace(make_space(), sketches={"histogram": {}})
+    assert (distances.chosen(space), distances.chosen(space, "sinkhorn")) == ("cramer", "sinkhorn")
+    with pytest.raises(
+        UnknownNameError, match=r"'fid' needs 'moments' sketches, the space has histogram.*js"
+    ):
+        distances.chosen(space, "fid")
+    with pytest.raises(UnknownNameError, match="no distance 'nearest'"):
+        distances.chosen(space, "nearest")
