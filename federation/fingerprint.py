@@ -59,7 +59,8 @@ class Fingerprint:
         privacy: What protects the patients.
         provenance: How it was made.
         signature: Ed25519 signature of the site, empty before signing.
-        shapes: ``kind.array`` → shape of that array, of a fingerprint that was read without its sketches.
+        shapes: ``kind.array`` → shape of that array, of a noisy fingerprint that was read without its
+            sketches.
     """
 
     site: str
@@ -163,6 +164,8 @@ class Fingerprint:
             FingerprintError: If that is no beginning of a fingerprint.
         """
         fingerprint = _parse(unpack_header(head, "fingerprint"), lambda *_: {})
+        if fingerprint.privacy.is_exact:  # nobody asks for its shapes, and catalogues hold thousands
+            return fingerprint
         return replace(fingerprint, shapes=unpack_shapes(head, "fingerprint"))
 
     @cached_property

@@ -83,7 +83,7 @@ def say_cost(privacy: PrivacyStatement) -> str:
 
 
 def say_rounded_up(eps: float) -> str:
-    """Return ε in three significant digits, never less than it is."""
+    """Return ε in three significant digits, rounded up."""
     if eps <= 0:
         return "0"
     unit = 10.0 ** (math.floor(math.log10(eps)) - 2)

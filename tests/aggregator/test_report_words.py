@@ -1,0 +1,69 @@
+"""What the report says about noise."""
+
+import pytest
+
+from aggregator.report.words import (
+    say_images,
+    say_privacy,
+    say_rounded_up,
+    say_statement,
+    say_uncertain,
+)
+from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
+from federation.trust import TrustMode
+
+EXACT = PrivacyStatement(TrustMode.OPEN)
+PRIVATE = PrivacyStatement(
+    mode=TrustMode.PRIVATE,
+    mechanism=DISCRETE_GAUSSIAN,
+    unit="patient",
+    neighbours=NEIGHBOURS,
+    rho="3/125",
+    eps=0.99123,
+    delta=1e-6,
+    images_per_patient=4,
+    weight=12,
+    cohorts=2,
+    edges="procedural-v1",
+    noise={"cdf.curve": 90_000, "cdf.n_images": 400},
+    ledger_seq=17,
+    ledger_hash="ab" * 32,
+)
+
+
+def test_the_whole_statement_is_said_in_words():
+    assert say_statement(PRIVATE) == (
+        ("Mechanism", "discrete Gaussian"),
+        ("Protects", "one patient"),
+        ("Neighbours", "add or remove one patient"),
+        ("Cost", "ε = 0.992 at δ = 1e-06 per patient; ρ = 3/125 (zCDP)"),
+        ("σ of the noise", "cdf.curve 300, cdf.n_images 20.0"),
+        ("Used per patient", "at most 4 images, each once"),
+        ("Weight of a patient", "12"),
+        ("Cohorts", "sum of 2 releases about disjoint groups of patients"),
+        ("Bins and norms from", "procedural-v1"),
+        ("Ledger", "entry 17, " + "ab" * 32),
+    )
+    assert say_statement(EXACT) == ()
+
+
+def test_images_that_are_their_own_patients_are_called_so():
+    by_image = PrivacyStatement(**{**PRIVATE.__dict__, "unit": "image"})
+    assert "does not know which images are of one patient" in say_privacy(by_image)[1]
+    assert "does not know" not in say_privacy(PRIVATE)[1]
+
+
+def test_a_noisy_number_of_patients_is_approximate():
+    assert (say_images(1312, PRIVATE), say_images(1312, EXACT)) == ("≈ 1,312", "1,312")
+
+
+@pytest.mark.parametrize(
+    ("eps", "said"), [(0.0, "0"), (1.0, "1"), (0.99123, "0.992"), (2.0001, "2.01"), (12.34, "12.4")]
+)
+def test_eps_is_rounded_against_the_releaser(eps, said):
+    assert say_rounded_up(eps) == said
+
+
+def test_a_value_comes_with_its_standard_error_where_there_is_one():
+    assert say_uncertain(0.0123, 0.0042) == "0.0123 ± 0.004"
+    assert say_uncertain(0.0123, 0.0) == say_uncertain(0.0123, None) == "0.0123"
