@@ -74,12 +74,14 @@ class _Everyone:
     @cached_property
     def histograms(self) -> MappedHistograms:
         """Their histograms."""
+        catalogue, space, listings = self.catalogue, self.space, self.listings
         return HistogramFiles(
-            self.catalogue.path.with_suffix(".mapped") / self.space.space_id[:16],
-            self.space,
-            [entry.fingerprint_id for entry in self.listings],
-            [entry.key for entry in self.listings],
-            lambda k: self.catalogue.fingerprint(self.listings[k].seq, self.space).histogram,
+            catalogue.path.with_suffix(".mapped") / space.space_id[:16],
+            space,
+            [entry.fingerprint_id for entry in listings],
+            [entry.key for entry in listings],
+            # Not through self: in a cycle of references what is mapped would outlive its use.
+            lambda k: catalogue.fingerprint(listings[k].seq, space).histogram,
         ).all()
 
     @cached_property
