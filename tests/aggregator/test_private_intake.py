@@ -41,7 +41,9 @@ def stating(fingerprint, **changes):
     return replace(fingerprint, privacy=replace(fingerprint.privacy, **changes))
 
 
-@pytest.mark.parametrize("kinds", [("histogram",), ("cdf",), ("histogram", "cdf")])
+@pytest.mark.parametrize(
+    "kinds", [("histogram",), ("cdf",), ("histogram", "cdf"), ("mean-embedding", "moments")]
+)
 @pytest.mark.parametrize("weight", [1, 12])
 @pytest.mark.parametrize("rho", [Fraction(1, 50), Fraction(3)])
 def test_what_the_mechanism_made_is_admitted(identity, kinds, weight, rho):

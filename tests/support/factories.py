@@ -58,7 +58,9 @@ def make_fingerprint(
 def make_noisy_space(*kinds: str, n_bins: int = 4, seed: int = 0) -> Space:
     """A space of few bins for private fingerprints, with the sketches of these kinds."""
     plain, reference = make_space(n_bins, seed=seed), make_features(seed, 500)
-    parameters = {name: kind(name).parameters(reference, plain.edges) for name in kinds or ("histogram",)}
+    parameters = {
+        name: kind(name).private_parameters(reference, plain.edges) for name in kinds or ("histogram",)
+    }
     return replace(plain, sketches=parameters)
 
 
