@@ -11,7 +11,8 @@ from federation.config_file import read_config
 from federation.distances.base import CARD
 from federation.names import task_key
 from federation.sampling_config import SamplingConfig
-from federation.sketches import kind
+from federation.sketches import CdfSketch, kind
+from federation.sketches.cdf_parameters import CLIP, levels_of
 from federation.sketches.fisher_parameters import Estimator, Granularity, Head
 from federation.space import Binning, Library, Preprocessing
 from site_agent.config import SiteConfig, WeightsConfig
@@ -89,6 +90,7 @@ class SpaceConfig(SamplingConfig):
     binning: Binning = Field("equal-width")
     reference_images: int = Field(DEFAULT_IMAGES, ge=100)
     sketches: tuple[str, ...] = Field(("histogram",), description="kinds of sketches in every fingerprint")
+    clip: float = Field(CLIP, gt=0, lt=1e3, description="norm at which cdf sketches clip an image")
     fisher: FisherConfig = Field(default_factory=FisherConfig)
     private: bool = Field(False, description="sketches in the clipped, coarse units of private release")
     acceleration: Acceleration = Field("auto")
@@ -115,6 +117,12 @@ class SpaceConfig(SamplingConfig):
                 "a private space cannot fit a Fisher head to labels; leave head and estimator out, or use "
                 'head = "public" and estimator = "montecarlo"'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _bins_fit_the_cdf_sketch(self) -> "SpaceConfig":
+        if CdfSketch.kind in self.sketches:
+            levels_of(self.bins)
         return self
 
     @model_validator(mode="after")

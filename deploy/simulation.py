@@ -169,6 +169,7 @@ def open_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> tupl
         space.sketches,
         space.fisher.recipe(space.seed, private=space.private),
         space.private,
+        space.clip,
     )
     return build_space_once(recipe, extractor, path, display.reference), extractor
 

@@ -12,7 +12,8 @@ import torch
 
 from federation.errors import SpaceError
 from federation.files import read_file, write_atomically
-from federation.sketches import FisherSketch, kind
+from federation.sketches import CdfSketch, FisherSketch, kind
+from federation.sketches.cdf_parameters import CLIP, CdfParameters
 from federation.sketches.fisher_parameters import FisherParameters
 from federation.space import Binning, Edges, Parameters, Space, edges_from_reference
 from site_agent import reference_corpus
@@ -36,6 +37,7 @@ class SpaceRecipe:
         sketches: Kinds of sketches that fingerprints of the space carry.
         fisher: How Fisher information is estimated, where it is among them.
         private: Whether sketches take the clipped, coarse parameters that private release needs.
+        clip: Clip norm of cdf sketches, as a multiple of the reference's root mean square norm.
     """
 
     name: str
@@ -45,6 +47,7 @@ class SpaceRecipe:
     sketches: tuple[str, ...] = ("histogram",)
     fisher: FisherRecipe = field(default_factory=FisherRecipe)
     private: bool = False
+    clip: float = CLIP
 
     @property
     def reference(self) -> str:
@@ -58,6 +61,8 @@ class SpaceRecipe:
         Raises:
             SpaceError: If the kind does not fit such features or bins.
         """
+        if name == CdfSketch.kind:
+            return CdfParameters.of_reference(edges, reference, self.clip).to_space()
         rule = kind(name).private_parameters if self.private else kind(name).parameters
         return rule(reference, edges)
 
@@ -134,12 +139,14 @@ def _read(path: Path) -> Space | None:
 
 
 def _follows(space: Space, recipe: SpaceRecipe, extractor: Extractor) -> bool:
-    return (space.extractor, space.n_bins, space.binning, space.reference, set(space.sketches)) == (
+    clip = space.sketches.get(CdfSketch.kind, {"clip": recipe.clip}).get("clip")
+    return (space.extractor, space.n_bins, space.binning, space.reference, set(space.sketches), clip) == (
         extractor.identity,
         recipe.n_bins,
         recipe.binning,
         recipe.reference,
         set(recipe.sketches),
+        recipe.clip,
     ) and _follows_fisher(space, recipe, extractor)
 
 

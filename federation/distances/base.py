@@ -28,7 +28,7 @@ class Distance(ABC):
         needs: Kind of sketch it compares, or ``CARD``.
         symmetric: Whether D(a→b) = D(b→a).
         zero_self: Whether D(T→T) = 0 for every task T.
-        non_negative: Whether D ≥ 0.
+        non_negative: Whether D ≥ 0 between exact sketches.
         noise: What it does when sketches carry noise.
         ties: What puts sources at equal distance in order: their address, or their number of labelled
             images, larger first.

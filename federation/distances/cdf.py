@@ -64,7 +64,7 @@ CDF_L2 = ThresholdDistance(
     origin="Cramér distance (Székely 2003) by quadrature",
     symmetric=True,
     zero_self=True,
-    non_negative=False,
+    non_negative=True,
     noise="what it adds on average is subtracted; made for noise, and the most accurate under it",
     noise_model=CurveNoise(),
 )

@@ -15,6 +15,7 @@ from typing import ClassVar, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from federation.canonical import sha256_hex
 from federation.sketches import Sketch
 from federation.sketches.base import Noise
 
@@ -88,14 +89,18 @@ class NoiseModel(ABC):
         shape, distance = self.covariance(sketch), np.maximum(values, 0.0)
         a = self._intensity(sources)[:, None] + self._intensity(targets)
         stretch = self._stretch(sketch, sources)[:, None] + self._stretch(sketch, targets)
-        variance = 2 * a**2 * shape.squares + 4 * a * shape.largest * distance + stretch * distance**2
+        variance = 2 * a**2 * shape.squares + 4 * a * shape.largest * distance + 2 * stretch * distance**2
         return np.asarray(np.sqrt(variance))
 
     def _intensity(self, tasks: Sequence[NoisyTask]) -> Matrix:
         return np.array([task.noise.get(self.array, 0) / max(task.n, 1.0) ** 2 for task in tasks])
 
     def _stretch(self, sketch: Sketch, tasks: Sequence[NoisyTask]) -> Matrix:
-        """Squared relative error of the number of images; a distance moves by about as much, relatively."""
+        """Squared relative error δ² of the number of images.
+
+        It moves a distance d by 2δ⟨y_s − y_t, y_s⟩: that is dδ where both vectors are as long, and for one
+        task 2dδ and the other nothing where the other's vector is zero. An error of 2d²δ² each covers both.
+        """
         return np.array([self.count_variance(sketch, t.noise) / max(t.n, 1.0) ** 2 for t in tasks])
 
 
@@ -104,7 +109,8 @@ def without_noise(
 ) -> Matrix:
     """Return squared distances less what noise adds to them on average.
 
-    A task has the same noise on both sides of its distance to itself, which therefore stays as it is.
+    A task has the same noise on both sides of its distance to itself, which therefore stays as it is, also
+    where the two are copies.
 
     Args:
         model: What noise does; None changes nothing.
@@ -115,8 +121,8 @@ def without_noise(
     if model is None or not any(sketch.noise for sketch in (*sources, *targets)):
         return values
     ours, theirs = (model.energies(side[0], [NoisyTask.of(s) for s in side]) for side in (sources, targets))
-    same = np.array([[source is target for target in targets] for source in sources])
-    return less_energies(values, ours, theirs, same)
+    left, right = (np.array([_content(sketch) for sketch in side]) for side in (sources, targets))
+    return less_energies(values, ours, theirs, left[:, None] == right)
 
 
 def less_energies(values: Matrix, ours: Matrix, theirs: Matrix, same: npt.NDArray[np.bool_]) -> Matrix:
@@ -130,3 +136,8 @@ def less_energies(values: Matrix, ours: Matrix, theirs: Matrix, same: npt.NDArra
             its noise does not reach.
     """
     return np.where(same, values, values - ours[:, None] - theirs)
+
+
+def _content(sketch: Sketch) -> str:
+    """Return what two sketches share only if one is the other, wherever they were read from."""
+    return sha256_hex(sketch.to_vector().tobytes())

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from federation.errors import BudgetError
+from federation.errors import BudgetError, PolicyError
 from federation.privacy.accounting import rho_of, variance_for
 from federation.privacy.inversion import Randomness
 from federation.privacy.noise import discrete_gaussian
@@ -46,8 +46,10 @@ def add_noise(
 
     Raises:
         BudgetError: If there is nothing to spend.
-        PolicyError: If a sketch has no bounded sensitivity.
+        PolicyError: If there is no sketch, or one has no bounded sensitivity.
     """
+    if not sketches:
+        raise PolicyError("a private release of no sketch is empty", remedy="name a kind of sketch")
     if rho <= 0:
         raise BudgetError(f"a private release of ρ = {rho} is impossible", remedy="give it a positive budget")
     variances = {

@@ -34,6 +34,7 @@ from federation.sketches.cdf_parameters import SCALE, CdfParameters, n_threshold
 from federation.space import Edges, Parameters, Space
 
 _MAX_IMAGES = 2**40
+_MAX_SUM = 2**47  # of noisy numbers: what that many images give at most, four times
 _ROWS = 64  # images whose vectors are held at a time
 
 
@@ -208,7 +209,9 @@ class CdfSketch(Sketch):
             raise FingerprintError(f"a cdf sketch cannot hold the arrays {sorted(arrays)}")
         n = int(require_integers(arrays["n_images"], (1,), "cdf counts")[0])
         sketch = cls(np.asarray(arrays["curve"]), n, noise=noise)
-        if not noise and not (0 <= n <= _MAX_IMAGES and np.abs(sketch.curve).max() <= n * SCALE):
+        fewest, largest = (-_MAX_IMAGES, _MAX_SUM) if noise else (0, n * SCALE)
+        low, high = int(sketch.curve.min()), int(sketch.curve.max())
+        if not (fewest <= n <= _MAX_IMAGES and -largest <= low and high <= largest):
             raise FingerprintError(f"a cdf sketch of {n} images holds sums that no images can have")
         return sketch
 

@@ -19,7 +19,9 @@ SCALE = 32
 """One image counts this much below a threshold; its centred indicator is a multiple of 1/SCALE."""
 CLIP = 1.05
 """Clip norm as a multiple of the root mean square norm of the public reference."""
+MOST_LEVELS = 4
 _ROUNDING = 1 - 1e-12
+_KEYS = {"centre", "clip", "clips"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +33,13 @@ class CdfParameters:
             edges, level 1 the middle one, level 2 those at one and three quarters, and so on.
         centre: int64 [n_thresholds, n_features], the mean of SCALE · 1[x < threshold] over public images.
         clips: Largest L2 norm of an image's vector of 1, 2, … levels, in units of 1/SCALE.
+        clip: Where they come from: the multiple of the reference's root mean square norm.
     """
 
     edges: Edges
     centre: IntVector
     clips: tuple[int, ...]
+    clip: float = CLIP
 
     @property
     def n_levels(self) -> int:
@@ -67,32 +71,30 @@ class CdfParameters:
         used = n_thresholds(n_levels)
         below = self.binner.bins(features)[:, None, :] < self.order[None, :used, None]
         vectors = SCALE * below.astype(np.float64) - self.centre[:used]
-        norms = np.sqrt(np.einsum("ntf,ntf->n", vectors, vectors))  # exact below 2^53, then rounded once
-        clip = self.clips[n_levels - 1]
-        factor = np.where(norms > clip, clip / np.maximum(norms, clip) * _ROUNDING, 1.0)
+        squares, clip = np.einsum("ntf,ntf->n", vectors, vectors), self.clips[n_levels - 1]  # whole, exact
+        factor = np.where(squares > clip**2, clip / np.sqrt(np.maximum(squares, 1)) * _ROUNDING, 1.0)
         # Rounding towards zero keeps every vector within the bound.
         return np.trunc(vectors * factor[:, None, None]).astype(np.int64)
 
     @classmethod
-    def of_reference(cls, edges: Edges, reference: npt.NDArray[Any]) -> Self:
+    def of_reference(cls, edges: Edges, reference: npt.NDArray[Any], clip: float = CLIP) -> Self:
         """Return the centre and the clip norms that public images give.
 
         Args:
             edges: float64 [n_features, n_bins + 1].
             reference: float [n_images, n_features] of public images.
+            clip: Clip norm as a multiple of the root mean square norm of these images' vectors.
 
         Raises:
-            SpaceError: If the number of bins is no power of two.
+            SpaceError: If the number of bins is no power of two from 2 to 16.
         """
-        levels = _levels(edges.shape[1] - 1)
+        levels = levels_of(edges.shape[1] - 1)
         order, bins = dyadic_order(levels), Binner(edges).bins(reference)
         mean = np.array([(bins < edge).mean(axis=0) for edge in order])
         per_threshold = np.einsum("tf->t", mean * (1 - mean))
-        clips = [
-            math.ceil(SCALE * CLIP * math.sqrt(per_threshold[: n_thresholds(level)].sum()))
-            for level in range(1, levels + 1)
-        ]
-        return cls(edges, np.rint(SCALE * mean).astype(np.int64), tuple(clips))
+        norms = [math.sqrt(per_threshold[: n_thresholds(level)].sum()) for level in range(1, levels + 1)]
+        clips = tuple(max(1, math.ceil(SCALE * clip * norm)) for norm in norms)
+        return cls(edges, np.rint(SCALE * mean).astype(np.int64), clips, clip)
 
     @classmethod
     def read(cls, given: Parameters, edges: Edges) -> Self:
@@ -105,22 +107,25 @@ class CdfParameters:
         Raises:
             SpaceError: If a parameter is missing, unknown or impossible.
         """
-        levels = _levels(edges.shape[1] - 1)
-        centre, clips = given.get("centre"), given.get("clips")
-        if set(given) != {"centre", "clips"} or not (isinstance(centre, str) and isinstance(clips, str)):
+        levels = levels_of(edges.shape[1] - 1)
+        centre, clip, clips = (given.get(key) for key in sorted(_KEYS))
+        if set(given) != _KEYS or not (
+            isinstance(centre, str) and isinstance(clips, str) and isinstance(clip, float) and 0 < clip < 1e3
+        ):
             raise SpaceError(
-                f"a cdf sketch has a centre and clips, not {sorted(given)}", remedy="build the space again"
+                f"a cdf sketch has a centre, a clip and clips, not {sorted(given)} such as these",
+                remedy="build the space again",
             )
         shape = (n_thresholds(levels), len(edges))
         norms = tuple(int(norm) if norm.isdigit() else 0 for norm in clips.split(","))
         if len(norms) != levels or min(norms) < 1 or max(norms) > 2**31:
             raise SpaceError(f"clip norms {clips!r} do not fit {levels} levels", remedy="build it again")
-        return cls(edges, _decoded(centre, shape), norms)
+        return cls(edges, _decoded(centre, shape), norms, clip)
 
     def to_space(self) -> Parameters:
         """Return the parameters as a space keeps them."""
         centre = base64.b64encode(self.centre.astype(np.uint8).tobytes()).decode()
-        return {"centre": centre, "clips": ",".join(map(str, self.clips))}
+        return {"centre": centre, "clip": float(self.clip), "clips": ",".join(map(str, self.clips))}
 
 
 def n_thresholds(n_levels: int) -> int:
@@ -135,12 +140,17 @@ def dyadic_order(n_levels: int) -> npt.NDArray[np.int64]:
     return np.concatenate([np.arange(step, n_bins, 2 * step) for step in steps])
 
 
-def _levels(n_bins: int) -> int:
+def levels_of(n_bins: int) -> int:
+    """Return how many levels of thresholds that many bins have.
+
+    Raises:
+        SpaceError: If that is no power of two from 2 to 16.
+    """
     levels = n_bins.bit_length() - 1
-    if levels < 1 or n_bins != 2**levels:
+    if not 1 <= levels <= MOST_LEVELS or n_bins != 2**levels:
         raise SpaceError(
-            f"a cdf sketch needs a power of two bins, not {n_bins}",
-            remedy="use 2 or 4 bins, few survive noise",
+            f"a cdf sketch needs 2, 4, 8 or 16 bins, not {n_bins}",
+            remedy="use bins = 2 or 4, few survive noise",
         )
     return levels
 

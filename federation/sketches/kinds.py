@@ -60,7 +60,10 @@ def decode_sketch(name: str, arrays: Mapping[str, npt.NDArray[Any]], noise: Nois
     """
     if name not in KINDS:
         raise FingerprintError(f"unknown kind of sketch {name!r}", remedy="update fedprint")
-    return KINDS[name].from_arrays(_own(name, arrays), _own(name, noise))
+    own, own_noise = _own(name, arrays), _own(name, noise)
+    if not set(own_noise) <= set(own):
+        raise FingerprintError(f"a {name} sketch without {sorted(set(own_noise) - set(own))} has noise there")
+    return KINDS[name].from_arrays(own, own_noise)
 
 
 def _own(name: str, values: Mapping[str, Value]) -> dict[str, Value]:
