@@ -11,7 +11,7 @@ from federation.space import Space
 from site_agent.extractors import Extractor, load_extractor, packaged_efficientnet_lite0
 from site_agent.loading import ImageStream
 from site_agent.reference_corpus import DEFAULT_IMAGES
-from site_agent.space_builder import SpaceRecipe, build_space_once
+from site_agent.space_builder import SpaceRecipe, build_space_once, reference_features
 
 
 def task_features(root: Path, cache: Path, n_images: int | None) -> tuple[Space, dict[str, np.ndarray]]:
@@ -35,6 +35,14 @@ def task_features(root: Path, cache: Path, n_images: int | None) -> tuple[Space,
         found[name] = np.load(path, mmap_mode="r")
         print(f"{name}: {len(found[name])} images", file=sys.stderr, flush=True)
     return space, found
+
+
+def reference(cache: Path, extractor: Extractor) -> np.ndarray:
+    """Return float32 [n, n_features] of the public reference images, extracted once into a folder."""
+    path = cache / f"reference-{DEFAULT_IMAGES}.npy"
+    if not path.exists():
+        np.save(path, reference_features(DEFAULT_IMAGES, extractor, lambda *_: None))
+    return np.load(path)
 
 
 def _extract(source, plan: SamplingPlan, extractor: Extractor) -> np.ndarray:

@@ -88,11 +88,22 @@ def build_space(recipe: SpaceRecipe, extractor: Extractor, on_progress: Callable
         SpaceError: If a sketch cannot hold that many features; no image was looked at then.
     """
     recipe.require_size(extractor.n_features)
+    return space_of(recipe, extractor, reference_features(recipe.n_reference, extractor, on_progress))
+
+
+def reference_features(
+    n: int, extractor: Extractor, on_progress: Callable[[int, int], None]
+) -> npt.NDArray[np.float32]:
+    """Return float32 [n, n_features] of the public reference images."""
     features = []
-    for batch in _reference_batches(recipe.n_reference, extractor):
+    for batch in _reference_batches(n, extractor):
         features.append(extractor(batch))
-        on_progress(sum(map(len, features)), recipe.n_reference)
-    reference = np.concatenate(features)
+        on_progress(sum(map(len, features)), n)
+    return np.concatenate(features)
+
+
+def space_of(recipe: SpaceRecipe, extractor: Extractor, reference: npt.NDArray[np.float32]) -> Space:
+    """Return the space that a recipe makes of the reference's features, float32 [n_images, n_features]."""
     edges = edges_from_reference(reference, recipe.n_bins, recipe.binning)
     sketches = {
         name: recipe.parameters(name, reference, edges)
