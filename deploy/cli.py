@@ -20,6 +20,7 @@ from aggregator.tables import wide_console
 from aggregator.validation.cli import validate
 from deploy import SITE_THREAD
 from deploy.research.cli import app as research_app
+from deploy.space_cli import app as space_app
 from federation import __version__
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
@@ -44,6 +45,7 @@ app = typer.Typer(
 init_app = typer.Typer(no_args_is_help=True, help="Write commented example configurations.")
 app.add_typer(hub_app, name="hub")
 app.add_typer(site_app, name="site")
+app.add_typer(space_app, name="space")
 app.add_typer(init_app, name="init")
 app.command()(validate)
 app.add_typer(research_app, name="research")
