@@ -28,8 +28,8 @@ class Line:
 
 
 LINES = (
-    Line("cdf 1 level, clip 1.05", "cdf-l2", "cdf, 1 threshold", "#0072b2", "#56b4e9", "", "disc"),
-    Line("cdf 2 levels, clip 1.05", "cdf-l2", "cdf, 3 thresholds", "#009e73", "#2fd6a4", "6 3", "square"),
+    Line("cdf 1 level, clip 1.1", "cdf-l2", "cdf, 1 threshold", "#0072b2", "#56b4e9", "", "disc"),
+    Line("cdf 2 levels, clip 1.1", "cdf-l2", "cdf, 3 thresholds", "#009e73", "#2fd6a4", "6 3", "square"),
     Line("histogram 4 skewed", "cramer", "4 bins, skewed", "#d55e00", "#ff8a3d", "", "up"),
     Line("histogram 4 equal-mass", "cramer", "4 bins, equal mass", "#b8860b", "#f0e442", "6 3", "down"),
     Line("histogram 16 equal-mass", "cramer", "16 bins, equal mass", "#cc79a7", "#e8a8cb", "2 3", "diamond"),

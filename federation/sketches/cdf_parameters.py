@@ -17,7 +17,7 @@ from federation.space import Edges, Parameters
 
 SCALE = 32
 """One image counts this much below a threshold; its centred indicator is a multiple of 1/SCALE."""
-CLIP = 1.05
+CLIP = 1.1
 """Clip norm as a multiple of the root mean square norm of the public reference."""
 MOST_LEVELS = 4
 _ROUNDING = 1 - 1e-12

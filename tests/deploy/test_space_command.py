@@ -56,7 +56,7 @@ def test_every_space_that_can_be_suggested_is_accepted_by_the_reader(measured, t
 def test_a_thousand_patients_at_eps_1_rank_well_with_one_threshold(fedprint):
     found = suggested(fedprint, "--images", 1000, "--eps", 1)
     assert (found["sketches"], found["bins"], found["levels"]) == (["cdf"], 2, 1)
-    assert (found["binning"], found["clip"], found["distance"]) == ("skewed", 1.05, "cdf-l2")
+    assert (found["binning"], found["clip"], found["distance"]) == ("skewed", 1.1, "cdf-l2")
     assert found["spearman"] > 0.95
     assert found["help"] == []
     assert found["toml"].count("[space]") == 1
@@ -176,7 +176,7 @@ def test_a_space_file_shows_its_identity_edges_levels_and_clips(fedprint, tmp_pa
     assert (status, err) == (0, "")
     assert space.space_id in out
     assert f"edges      from public images: {space.reference}" in out
-    assert f"cdf: 2 levels, clip 1.05, norms {space.sketches['cdf']['clips']}" in out
+    assert f"cdf: 2 levels, clip 1.1, norms {space.sketches['cdf']['clips']}" in out
     assert "sketch     histogram\n" in out
     status, out, _ = fedprint("show", path, "--json")
     assert json.loads(out)["space_id"] == space.space_id

@@ -42,7 +42,7 @@ def test_the_clip_of_a_recipe_becomes_the_norm_of_its_space():
 
 @pytest.mark.parametrize(
     ("changes", "n_batches"),
-    [({}, 0), ({"clip": 1.1}, 2), ({"binning": "equal-mass"}, 2), ({"sketches": ("cdf", "histogram")}, 2)],
+    [({}, 0), ({"clip": 1.3}, 2), ({"binning": "equal-mass"}, 2), ({"sketches": ("cdf", "histogram")}, 2)],
 )
 def test_a_kept_space_is_built_again_only_where_the_recipe_changed(tmp_path, changes, n_batches):
     path = tmp_path / "space.safetensors"
