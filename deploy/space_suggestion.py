@@ -126,6 +126,7 @@ def toml(space: Measured) -> str:
         f"bins = {space.n_bins}",
         f'binning = "{space.binning}"',
         *clip,
+        "private = true",
         'samples = "all"',
     ]
     return "\n".join(lines) + "\n"
