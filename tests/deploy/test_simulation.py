@@ -261,7 +261,7 @@ def edited(path, pattern, replacement):
             ConfigError,
             "space.sketches: 'histogram' is named twice",
         ),
-        ("bins = 20", "bins = 20\nsketches = []", ConfigError, "space.sketches: sketches must name at least"),
+        ("bins = 20", "bins = 20\nsketches = []", ConfigError, "space.sketches: name at least one"),
         ("bins = 20", 'bins = 20\nsketches = ["cdf"]', ConfigError, "16 bins, not 20.*use bins = 2 or 4"),
         ("bins = 20", "bins = 20\nclip = 0", ConfigError, "space.clip is 0, expected more than 0"),
         ("bins = 20", 'bins = 20\nlayers = ["a", "a"]', ConfigError, "space.layers: 'a' is named twice"),
