@@ -17,7 +17,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _VERDICTS = (
     (0.95, "ranks sources almost as without noise"),
-    (0.85, "ranks sources well; near neighbours can change places"),
+    (0.85, "ranks sources well; near neighbours can change places"),  # space_suggestion.GOOD
     (0.60, "tells near sources from far ones, but not their order"),
     (-1.0, "too small to rank anything: the ranking would be mostly noise"),
 )

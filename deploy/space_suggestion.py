@@ -22,6 +22,8 @@ from federation.sketches.cdf_parameters import CLIP, levels_of, n_thresholds
 
 GOOD = 0.85
 """Expected Spearman from which a ranking is worth having."""
+USEFUL = 0.6
+"""Below it a ranking is mostly noise."""
 _SAME = 0.004  # a better Spearman than this is chance
 _MOST_SITES = 200
 _LARGEST_EPS = 8.0
@@ -105,7 +107,10 @@ def expectations(plan: Plan) -> list[Expectation]:
     """Return what every measured space would give, the suggested one first."""
     found = [_expected(space, plan) for space in MEASURED]
     best = max(e.spearman for e in found)
-    chosen = next(e for e in found if e.spearman >= best - _SAME)
+    if best >= USEFUL:
+        chosen = next(e for e in found if e.spearman >= best - _SAME)
+    else:  # which of the rankings is least bad is chance
+        chosen = min(found, key=lambda e: e.relative_error)
     return [chosen, *(e for e in found if e is not chosen)]
 
 
@@ -198,8 +203,8 @@ def _pooled(plan: Plan) -> str:
     if sites is None:
         return f"pooled cohorts would not do: not even {_MOST_SITES} such sites hold enough patients together"
     return (
-        f"pooled cohorts: {sites} sites with the same task that release only their sum count as one of "
-        f"{sites * plan.n_patients:,} patients"
+        f"pooled cohorts, once they are available: {sites} sites with the same task that release only their "
+        f"sum count as one of {sites * plan.n_patients:,} patients"
     )
 
 

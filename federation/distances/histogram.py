@@ -18,6 +18,7 @@ from federation.sketches import HistogramSketch
 Ask: TypeAlias = Callable[[Block], object]
 """Makes a block of tasks remember how it compares with a few others."""
 
+_ROUNDING = 1e-9
 FEW = 4  # tasks that are compared with many others without a matrix product
 
 
@@ -59,8 +60,8 @@ class HistogramDistance(Distance):
     def fill(self, values: Matrix, sources: Histograms, targets: Histograms) -> None:
         """Write the distances into the zeros of ``values``, float64 [n_sources, n_targets]."""
         self._fill(values, sources, targets)
-        if self.non_negative:
-            np.maximum(values, 0.0, out=values)
+        if self.non_negative:  # below it is noise in the counts, whose order must not be lost
+            np.copyto(values, 0.0, where=(values < 0) & (values > -_ROUNDING))
 
     def asks(self, few: Block, *, both_ways: bool) -> dict[object, Ask]:
         """Return how a few tasks and others are compared in ways that ``fill`` needs and blocks remember.

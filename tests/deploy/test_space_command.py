@@ -67,7 +67,12 @@ def test_too_few_patients_are_told_plainly_and_what_would_help(fedprint):
     words = " ".join(out.split())
     assert status == 0
     assert "too small to rank anything" in words
-    for way in ("pooled cohorts: ", "a larger ε", "more patients: about", "listen mode"):
+    for way in (
+        "pooled cohorts, once they are available: ",
+        "a larger ε",
+        "more patients: about",
+        "listen mode",
+    ):
         assert way in words
 
 

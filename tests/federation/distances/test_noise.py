@@ -155,3 +155,9 @@ def test_exact_tasks_have_no_standard_error():
 def test_a_distance_with_another_model_of_noise_says_which_array_it_is_about(name):
     distance: Distance = distances.get(name)
     assert distance.noise_model is None or distance.noise_model.array
+
+
+def test_noise_that_pushes_a_distance_below_zero_does_not_make_all_sources_tie():
+    tasks = [noisy(task("l2", seed, shift=seed / 5), stream(seed), Fraction(1, 200)) for seed in range(4)]
+    values = distances.get("bkld-large").matrix(tasks, tasks)
+    assert len(np.unique(values)) == values.size
