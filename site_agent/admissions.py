@@ -103,6 +103,20 @@ class Admissions:
             self._require_new(cohort, tokens, known)
             write_atomically(self.path, _encode({**known, cohort: tokens}, self))
 
+    def begin(self, cohort: str, tokens: Tokens) -> None:
+        """Make it durable that everybody was released anew: the first cohort of a series takes all places.
+
+        Args:
+            cohort: Name of the cohort.
+            tokens: What ``tokens`` returned for its images.
+
+        Raises:
+            StoreError: If it cannot be written; the record is then as it was.
+        """
+        check_name("cohort", cohort)
+        with locked(self.folder / "lock"):
+            write_atomically(self.path, _encode({cohort: tokens}, self))
+
     def _require_new(self, cohort: str, tokens: Tokens, known: Mapping[str, Tokens]) -> None:
         if cohort in known:
             raise PolicyError(
