@@ -245,4 +245,4 @@ def _joined(before: PrivacyStatement, now: PrivacyStatement) -> PrivacyStatement
     """Return what holds for a sum over disjoint groups of patients: noise adds up, nobody pays twice."""
     dearer = max(before, now, key=lambda statement: Fraction(statement.rho))
     noise = {name: before.noise[name] + now.noise[name] for name in now.noise}
-    return replace(dearer, cohorts=before.cohorts + 1, noise=noise)
+    return replace(dearer, cohorts=before.cohorts + 1, noise=noise, ledger_seq=None, ledger_hash="")
