@@ -1,13 +1,12 @@
-"""A site may die at any step of a private release; what was charged leaves, once, with the noise it was charged for."""
+"""A site may die at any step of a private release: one charge, and the noise that was charged leaves."""
 
 import os
 import signal
 from pathlib import Path
 
 import pytest
-from private_site import Colours, charged_id, write_private_site
+from private_site import Colours, assert_settled, run_in_child, write_private_site
 
-from federation.fingerprint import Fingerprint
 from site_agent import jobs, private_release
 from site_agent.admissions import Admissions
 from site_agent.ledger import Ledger
@@ -78,42 +77,10 @@ def _just_before(kind, folder):
     return site
 
 
-def run_in_child(work):
-    """Run something in a process of its own and return how that ended."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            # Nothing of the test run may go on in the child.
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def release_and_die(site, owner, name, replaced):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, replaced(getattr(owner, name)))
         site.ask("job-1")
-
-
-def assert_settled(site, already_charged, asked):
-    """Whatever happened before, what leaves was charged, once, and all records agree."""
-    site.forget_the_open_ledger()
-    charged_by_the_dead = site.charges()[already_charged:]
-    answers = [site.release(job) for job in asked]
-    charges = site.charges()[already_charged:]
-    assert len(set(answers)) == 1
-    assert len(charges) == 1
-    assert charged_by_the_dead in ([], charges)
-    assert charged_id(answers[0]) == charges[0].release_id
-    assert charges[0].rho > 0
-    released = [e for e in site.events() if e["event"] == "released" and e["job"] == charges[0].job_id]
-    assert {e["fingerprint"] for e in released} == {Fingerprint.from_bytes(answers[0]).fingerprint_id}
-    assert not list(site.state.glob("pending/*/*.safetensors"))
-    assert all(site.open().state.release(job, "lungs") == answers[0] for job in (*asked, charges[0].job_id))
-    assert site.findings() == ()
 
 
 @pytest.mark.parametrize("asked", [("job-1", "job-2"), ("job-2", "job-1")], ids=["same-job", "new-job"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -171,3 +172,35 @@ def write_private_site(folder, patients=range(8), **terms):
     site.set_policy(**terms)
     site.approve()
     return site
+
+
+def assert_settled(site, already_charged, asked):
+    """Whatever happened before, what leaves was charged, once, and all records agree."""
+    site.forget_the_open_ledger()
+    charged_by_the_dead = site.charges()[already_charged:]
+    answers = [site.release(job) for job in asked]
+    charges = site.charges()[already_charged:]
+    assert len(set(answers)) == 1
+    assert len(charges) == 1
+    assert charged_by_the_dead in ([], charges)
+    assert charged_id(answers[0]) == charges[0].release_id
+    assert charges[0].rho > 0
+    released = [e for e in site.events() if e["event"] == "released" and e["job"] == charges[0].job_id]
+    assert {e["fingerprint"] for e in released} == {Fingerprint.from_bytes(answers[0]).fingerprint_id}
+    assert not list(site.state.glob("pending/*/*.safetensors"))
+    assert all(site.open().state.release(job, "lungs") == answers[0] for job in (*asked, charges[0].job_id))
+    assert site.findings() == ()
+
+
+def run_in_child(work):
+    """Run something in a process of its own and return how that ended."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            # Nothing of the test run may go on in the child.
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
