@@ -132,14 +132,18 @@ class Admissions:
 
     def _token_of_each(self, source: ImageSource) -> list[str]:
         """Return the token of every image's patient."""
-        ids = _patient_ids(source)
+        ids = patient_ids(source)
         secret = _secret(self.folder)
         token = {patient: _token(secret, self.task, patient) for patient in set(ids)}
         return [token[patient] for patient in ids]
 
 
-def _patient_ids(source: ImageSource) -> list[str]:
-    """Return whose image each is, refusing images of which that is not known."""
+def patient_ids(source: ImageSource) -> list[str]:
+    """Return whose image each is.
+
+    Raises:
+        PolicyError: If that is not known of every image.
+    """
     if source.patients is None:
         raise PolicyError(
             f"{source.origin} does not say whose images it holds, so new patients look like old ones",

@@ -99,6 +99,11 @@ class SiteConfig(BaseModel):
             }
         )
 
+    @property
+    def policy_path(self) -> Path:
+        """The file of the site's own rules; it is read for every request."""
+        return self.policy or Path(POLICY_FILE)
+
     @classmethod
     def read(cls, path: Path) -> "SiteConfig":
         """Read a site file; its relative paths start at its own folder.

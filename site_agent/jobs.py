@@ -43,7 +43,7 @@ from site_agent.extractors import Acceleration, Extractor, ExtractorSpec, load_e
 from site_agent.ledger.book import Ledger
 from site_agent.patients import bound_patients
 from site_agent.pending import ReleaseFiles
-from site_agent.policy import POLICY_FILE, Policy, TaskPolicy
+from site_agent.policy import Policy, TaskPolicy
 from site_agent.private_release import PrivateRelease
 from site_agent.progress import Progress, report
 from site_agent.release import Candidate, release_openly
@@ -63,11 +63,6 @@ class Site:
     config: SiteConfig
     identity: Identity
     state: SiteState
-
-    @property
-    def policy_path(self) -> Path:
-        """The file of the site's own rules; it is read for every request."""
-        return self.config.policy or Path(POLICY_FILE)
 
     @classmethod
     def open(cls, path: Path) -> "Site":
@@ -220,7 +215,7 @@ def rank_locally(site: Site, request: ListenRequest) -> SiteReply:
 def _answer_for_each_task(site: Site, job: JobHeader, work: Answering) -> SiteReply:
     """Answer an aggregator that the policy names, task by task; without a policy nobody is answered."""
     try:
-        policy = Policy.read(site.policy_path)
+        policy = Policy.read(site.config.policy_path)
         policy.check_aggregator(job.aggregator)
     except FedprintError as error:
         site.state.record("refused", job=job.job_id, code=error.code, text=str(error))
