@@ -103,6 +103,20 @@ class Admissions:
             self._require_new(cohort, tokens, known)
             write_atomically(self.path, _encode({**known, cohort: tokens}, self))
 
+    def begin(self, cohort: str, tokens: Tokens) -> None:
+        """Make it durable that everybody was released anew: the first cohort of a series takes all places.
+
+        Args:
+            cohort: Name of the cohort.
+            tokens: What ``tokens`` returned for its images.
+
+        Raises:
+            StoreError: If it cannot be written; the record is then as it was.
+        """
+        check_name("cohort", cohort)
+        with locked(self.folder / "lock"):
+            write_atomically(self.path, _encode({cohort: tokens}, self))
+
     def _require_new(self, cohort: str, tokens: Tokens, known: Mapping[str, Tokens]) -> None:
         if cohort in known:
             raise PolicyError(
@@ -118,14 +132,18 @@ class Admissions:
 
     def _token_of_each(self, source: ImageSource) -> list[str]:
         """Return the token of every image's patient."""
-        ids = _patient_ids(source)
+        ids = patient_ids(source)
         secret = _secret(self.folder)
         token = {patient: _token(secret, self.task, patient) for patient in set(ids)}
         return [token[patient] for patient in ids]
 
 
-def _patient_ids(source: ImageSource) -> list[str]:
-    """Return whose image each is, refusing images of which that is not known."""
+def patient_ids(source: ImageSource) -> list[str]:
+    """Return whose image each is.
+
+    Raises:
+        PolicyError: If that is not known of every image.
+    """
     if source.patients is None:
         raise PolicyError(
             f"{source.origin} does not say whose images it holds, so new patients look like old ones",

@@ -54,3 +54,30 @@ def describe(
 
     sitting = Sitting(config, site, answers, seed, lambda question: yes or typer.confirm(question))
     sitting.run(Console(highlight=False), task or [])
+
+
+@app.command()
+def check(
+    config: Annotated[Path, typer.Argument(help="The site file; policy.toml lies beside it.")],
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Ask whether the cards of private tasks may leave.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve without asking.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show per task what would leave and what would be refused; exit status 1 if something would be."""
+    import json
+
+    from site_agent.checking import approve_cards, check_site, described
+    from site_agent.config import SiteConfig
+
+    site = SiteConfig.read(config)
+    if approve:
+        approve_cards(site, lambda card: yes or typer.confirm(f"{card}\nMay this card leave?", err=as_json))
+    found = check_site(site)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(described(found)))
+    if not found.ok:
+        raise typer.Exit(1)

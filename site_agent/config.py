@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from federation.config_file import read_config
-from federation.errors import ConfigError
+from federation.errors import ConfigError, TrustModeError
 from federation.names import check_name
 from federation.trust import TrustMode
 from site_agent.dataset_config import DatasetConfig
@@ -74,6 +74,20 @@ class SiteConfig(BaseModel):
         """Return the trust mode of a task."""
         return getattr(dataset, "trust", None) or self.trust
 
+    def working_mode(self, dataset: DatasetConfig) -> TrustMode:
+        """Return the trust mode of a task, if this version can work in it.
+
+        Raises:
+            TrustModeError: If it cannot.
+        """
+        mode = self.mode(dataset)
+        if not mode.available:
+            raise TrustModeError(
+                f"task {dataset.task}: trust mode {mode.value!r} is not available yet",
+                remedy="use 'listen' (nothing leaves), 'private' or, for public data only, 'open'",
+            )
+        return mode
+
     def resolve(self, base: Path) -> "SiteConfig":
         """Return the configuration with relative paths taken from ``base``."""
         return self.model_copy(
@@ -84,6 +98,11 @@ class SiteConfig(BaseModel):
                 "dataset": tuple(dataset.resolve(base) for dataset in self.dataset),
             }
         )
+
+    @property
+    def policy_path(self) -> Path:
+        """The file of the site's own rules; it is read for every request."""
+        return self.policy or Path(POLICY_FILE)
 
     @classmethod
     def read(cls, path: Path) -> "SiteConfig":

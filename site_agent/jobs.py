@@ -12,7 +12,13 @@ from typing import TypeAlias
 from federation import distances
 from federation.canonical import canonical_json
 from federation.distances.uncertainty import standard_errors
-from federation.errors import DeadlineError, FedprintError, PolicyError, TrustModeError
+from federation.errors import (
+    DeadlineError,
+    FedprintError,
+    FingerprintError,
+    PolicyError,
+    StoreError,
+)
 from federation.files import write_atomically
 from federation.fingerprint import Fingerprint
 from federation.identity import Identity
@@ -26,7 +32,6 @@ from federation.messages import (
     TaskResult,
 )
 from federation.ranking import Candidates, Recommendation, rank_sources
-from federation.sampling import SamplingPlan
 from federation.space import Space
 from federation.trust import TrustMode
 from site_agent.approval import require_approved
@@ -37,10 +42,12 @@ from site_agent.extraction import Sketched, Work, sketch_once
 from site_agent.extractors import Acceleration, Extractor, ExtractorSpec, load_extractor
 from site_agent.ledger.book import Ledger
 from site_agent.patients import bound_patients
-from site_agent.policy import POLICY_FILE, Policy, TaskPolicy
+from site_agent.pending import ReleaseFiles
+from site_agent.policy import Policy, TaskPolicy
 from site_agent.private_release import PrivateRelease
 from site_agent.progress import Progress, report
 from site_agent.release import Candidate, release_openly
+from site_agent.settlement import Settlement
 from site_agent.state import SiteState
 
 log = logging.getLogger("fedprint.site")
@@ -56,11 +63,6 @@ class Site:
     config: SiteConfig
     identity: Identity
     state: SiteState
-
-    @property
-    def policy_path(self) -> Path:
-        """The file of the site's own rules; it is read for every request."""
-        return self.config.policy or Path(POLICY_FILE)
 
     @classmethod
     def open(cls, path: Path) -> "Site":
@@ -83,13 +85,15 @@ def fingerprint_tasks(site: Site, request: FingerprintRequest) -> SiteReply:
     """
 
     def fingerprint(dataset: DatasetConfig, policy: Policy) -> TaskResult:
-        mode = _working_mode(site, dataset)
+        mode = site.config.working_mode(dataset)
         if mode is TrustMode.LISTEN:
             return TaskResult(dataset.task, WITHHELD)
         allowed = policy.task(dataset.task)
         allowed.require(mode)
         allowed.check_request(request.space, request.job.aggregator)
-        stored = _stored(site, dataset.task, request)
+        if mode is TrustMode.PRIVATE:
+            _finish_what_was_charged(site, dataset.task, request.space)
+        stored = _stored(site, dataset.task, mode, request)
         if stored is None:
             stored = _RELEASES[mode](site, dataset, request, allowed)
         return TaskResult(dataset.task, DONE, stored)
@@ -97,29 +101,40 @@ def fingerprint_tasks(site: Site, request: FingerprintRequest) -> SiteReply:
     return _answer_for_each_task(site, request.job, fingerprint)
 
 
-def _working_mode(site: Site, dataset: DatasetConfig) -> TrustMode:
-    mode = site.config.mode(dataset)
-    if not mode.available:
-        raise TrustModeError(
-            f"task {dataset.task}: trust mode {mode.value!r} is not available yet",
-            remedy="use 'listen' (nothing leaves), 'private' or, for public data only, 'open'",
-        )
-    return mode
-
-
-def _stored(site: Site, task: str, request: FingerprintRequest) -> bytes | None:
+def _stored(site: Site, task: str, mode: TrustMode, request: FingerprintRequest) -> bytes | None:
     """Return what the job was answered with before.
 
     Raises:
-        PolicyError: If it was about another space.
+        PolicyError: If it was about another space, or the task was released in another mode then.
+        StoreError: If it is damaged.
     """
-    stored = site.state.release(request.job.job_id, task)
-    if stored is not None and Fingerprint.from_bytes(stored).space_id != request.space.space_id:
+    job_id = request.job.job_id
+    stored = site.state.release(job_id, task)
+    if stored is None:
+        return None
+    known = _kept(stored, job_id, task)
+    if known.space_id != request.space.space_id:
         raise PolicyError(
-            f"job {request.job.job_id} was answered for task {task} in another space",
+            f"job {job_id} was answered for task {task} in another space",
+            remedy="ask under a job id of its own",
+        )
+    if known.privacy.mode is not mode:
+        raise PolicyError(
+            f"job {job_id} was answered for task {task} in mode {known.privacy.mode.value}, "
+            f"which is {mode.value} now",
             remedy="ask under a job id of its own",
         )
     return stored
+
+
+def _kept(stored: bytes, job_id: str, task: str) -> Fingerprint:
+    try:
+        return Fingerprint.from_bytes(stored)
+    except FingerprintError as error:
+        raise StoreError(
+            f"what job {job_id} was answered with for task {task} is damaged; nothing leaves",
+            remedy="restore the site's state folder from backup; a job of another id can be answered",
+        ) from error
 
 
 def _open(site: Site, dataset: DatasetConfig, request: FingerprintRequest, allowed: TaskPolicy) -> bytes:
@@ -141,14 +156,27 @@ def _private(site: Site, dataset: DatasetConfig, request: FingerprintRequest, al
             site, dataset, Work.of_patients(patients, request.space, limit, job.deadline, levels), job
         )
 
-    def describe(sketched: Sketched) -> Candidate:
-        card, plan = dataset.private_card(), SamplingPlan(None)
-        return Candidate(card, sketched.sketches, request.space, plan, sketched.arithmetic, 0)
-
-    ledger, source = _ledger(site.config.name, site.state), open_source(dataset)
     return PrivateRelease(
-        site.identity, site.state, ledger, allowed, request.space, job.job_id, source, sketch, describe
+        _settlement(site, dataset.task, request.space),
+        allowed,
+        request.space,
+        job.job_id,
+        open_source(dataset),
+        dataset.private_card(),
+        sketch,
     ).release()
+
+
+def _finish_what_was_charged(site: Site, task: str, space: Space) -> None:
+    """Finish what a crash interrupted, so that it is on record before anything is answered."""
+    if ReleaseFiles(site.state.folder, task, space.space_id).pending_path.exists():
+        with _settlement(site, task, space).alone():
+            pass
+
+
+def _settlement(site: Site, task: str, space: Space) -> Settlement:
+    ledger = _ledger(site.config.name, site.state)
+    return Settlement(site.identity, site.state, ledger, task, space.space_id)
 
 
 @cache
@@ -187,7 +215,7 @@ def rank_locally(site: Site, request: ListenRequest) -> SiteReply:
 def _answer_for_each_task(site: Site, job: JobHeader, work: Answering) -> SiteReply:
     """Answer an aggregator that the policy names, task by task; without a policy nobody is answered."""
     try:
-        policy = Policy.read(site.policy_path)
+        policy = Policy.read(site.config.policy_path)
         policy.check_aggregator(job.aggregator)
     except FedprintError as error:
         site.state.record("refused", job=job.job_id, code=error.code, text=str(error))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,23 @@ class Standing:
 
     Args:
         digest: Names the data and the terms that it was made from.
-        fingerprint: The signed fingerprint.
+        cohort: The cohort that was released last, ``series/name``; None: nobody knows who is in it.
+        encoded: The signed fingerprint.
     """
 
     digest: str
-    fingerprint: bytes
+    cohort: str | None
+    encoded: bytes
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """The signed fingerprint, decoded."""
+        return Fingerprint.from_bytes(self.encoded)
+
+    @property
+    def ledger_hash(self) -> str:
+        """Hash of the ledger's entry that paid for it."""
+        return self.fingerprint.privacy.ledger_hash
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,15 @@ class ReleaseFiles:
             StoreError: If it is damaged.
         """
         found = self._read(self.standing_path)
-        return None if found is None else Standing(str(found[0]["digest"]), found[1])
+        if found is None:
+            return None
+        header, encoded = found
+        try:
+            standing = Standing(header["digest"], header["cohort"], encoded)
+            _ = standing.fingerprint
+        except (KeyError, FingerprintError) as error:
+            raise _damaged(self.standing_path) from error
+        return standing
 
     def keep_standing(self, standing: Standing) -> None:
         """Make a release the standing one.
@@ -93,7 +114,8 @@ class ReleaseFiles:
         Raises:
             StoreError: If that cannot be made durable.
         """
-        write_atomically(self.standing_path, _packed({"digest": standing.digest}, standing.fingerprint))
+        header = {"digest": standing.digest, "cohort": standing.cohort}
+        write_atomically(self.standing_path, _packed(header, standing.encoded))
 
     def pending(self) -> Pending | None:
         """Return the release that was begun, if any.

@@ -112,6 +112,26 @@ class TaskPolicy:
         """
         return self.terms.population, self.terms.task
 
+    def require_enough(self, n_patients: int) -> None:
+        """Raise unless so many patients may be released with noise.
+
+        Raises:
+            PolicyError: If they are too few, or too many for the δ of a budget.
+        """
+        if n_patients < self.terms.minimum_patients:
+            raise PolicyError(
+                f"task {self.name} has {n_patients} patients, the policy asks for "
+                f"{self.terms.minimum_patients}",
+                remedy="release it when there are more, or let it listen",
+            )
+        delta = max(budget.delta for budget in self.budgets())
+        if delta * n_patients >= 1:
+            raise PolicyError(
+                f"task {self.name}: δ = {delta:g} is not below 1/{n_patients}, so it allows to publish "
+                "somebody",
+                remedy="choose a smaller δ in the policy",
+            )
+
     def check_request(self, space: Space, aggregator: str) -> None:
         """Raise unless an aggregator may have the task's sketches in a space.
 

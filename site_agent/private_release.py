@@ -1,50 +1,64 @@
 """Release with noise: bounded patients, noise, ledger, signature, in an order that a crash cannot cheat.
 
 The noisy fingerprint is put aside, durably, before it is charged. Once it is charged everything after can be
-repeated: the signature of the same bytes is the same, and files are replaced as a whole. So a site that dies
-at any point charges a release once, sends nothing that is not charged, and after its restart finishes the
-noise that was charged rather than drawing it anew. What was not charged is forgotten: nobody has seen it.
+repeated. So a site that dies at any point charges a release once, sends nothing that is not charged, and
+after its restart finishes the noise that was charged rather than drawing it anew. What was not charged is
+forgotten: nobody has seen it.
 """
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import PolicyError
-from federation.fingerprint import Fingerprint
-from federation.identity import Identity
 from federation.privacy.accounting import eps_of
 from federation.privacy.mechanism import Noised, add_noise
 from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
-from federation.sketches import Sketch
+from federation.sampling import SamplingPlan
+from federation.sketches import Sketch, zeros
 from federation.space import Space
+from federation.task_card import TaskCard
 from federation.trust import TrustMode
-from site_agent.admissions import Admissions
 from site_agent.data import ImageSource
 from site_agent.extraction import Sketched
-from site_agent.ledger.book import Ledger
 from site_agent.ledger.budget import Charge
-from site_agent.ledger.entry import Entry
-from site_agent.pending import Pending, ReleaseFiles, Standing
+from site_agent.patients import is_known
+from site_agent.pending import Pending, Standing
 from site_agent.policy import TaskPolicy
 from site_agent.release import Candidate
-from site_agent.state import SiteState
+from site_agent.settlement import SPACE, Settlement
 
 Sketching = Callable[[ImageSource], Sketched]
 """Bounds the patients of a source and sketches them."""
-Describing = Callable[[Sketched], Candidate]
-"""Returns what would leave if it were exact."""
+
+_PAY_AGAIN = 'refresh = "whole" releases everybody anew, and pays again; new patients can follow that'
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Patients who are released together.
+
+    Args:
+        source: Their images.
+        cohort: What the ledger calls them, ``series/name``; None: nobody needs to know who they are.
+        tokens: What they are remembered as; empty without a cohort.
+    """
+
+    source: ImageSource
+    cohort: str | None = None
+    tokens: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Noise that was drawn for the patients of a source."""
+    """Noise that was drawn for a group."""
 
-    source: ImageSource
+    group: _Group
     exact: Sketched
     noised: Noised
-    cohort: str | None
 
 
 @dataclass(frozen=True)
@@ -52,26 +66,22 @@ class PrivateRelease:
     """A task that may leave with noise, and all that decides what leaves.
 
     Args:
-        identity: The site's signing key.
-        state: The site's durable memory.
-        ledger: The site's privacy ledger.
+        settlement: The task's releases in the space, and what paid for them.
         policy: What the policy says about the task.
         space: The space that is asked for.
         job_id: The job that asks.
         source: All images of the task.
+        card: What somebody at the site allowed to leave in words.
         sketch: Bounds patients and sketches them.
-        describe: Returns what would leave if it were exact.
     """
 
-    identity: Identity
-    state: SiteState
-    ledger: Ledger
+    settlement: Settlement
     policy: TaskPolicy
     space: Space
     job_id: str
     source: ImageSource
+    card: TaskCard
     sketch: Sketching
-    describe: Describing
 
     def release(self) -> bytes:
         """Return the fingerprint that leaves, drawn once and charged once.
@@ -84,89 +94,97 @@ class PrivateRelease:
             PolicyError: If the policy forbids it, or there are too few patients.
             StoreError: If a step cannot be made durable; nothing leaves, and asking again goes on there.
         """
-        with self._files.alone():
-            self._finish_what_was_charged()
-            standing, refresh = self._files.standing(), self.policy.terms.refresh
+        with self.settlement.alone():
+            standing, refresh = self.settlement.files.standing(), self.policy.terms.refresh
             if standing is None or (standing.digest != self._digest and refresh == "whole"):
-                return self._release_everybody()
+                return self._release_everybody(standing)
             if standing.digest == self._digest or refresh == "never":
                 return self._again(standing)
             return self._release_new_patients(standing)
 
-    @property
-    def _files(self) -> ReleaseFiles:
-        return ReleaseFiles(self.state.folder, self.policy.name, self.space.space_id)
-
-    @property
-    def _admissions(self) -> Admissions:
-        return Admissions(self.state.admissions, self.policy.name, self.space.space_id)
-
-    @property
+    @cached_property
     def _digest(self) -> str:
         """Names the data, and the terms under which they are released."""
         terms = self.policy.terms
-        parts = [self.source.digest(), str(terms.release_rho), terms.images_per_patient]
+        parts = [self.source.digest(), str(terms.release_rho), terms.images_per_patient, terms.levels]
         return sha256_hex(canonical_json(parts))
 
     def _again(self, standing: Standing) -> bytes:
-        """Answer this job with what stands, now and whenever the job is asked for again."""
-        self.state.keep_release(self.job_id, self.policy.name, standing.fingerprint)
-        return standing.fingerprint
+        """Answer this job with what stands, now and whenever the job is asked for again.
 
-    def _release_everybody(self) -> bytes:
-        cohort = None
-        if self.policy.terms.refresh == "new-patients":
-            self._require_every_cohort(0)
-            cohort = self._cohort(1)
-        drawn = self._draw(self.source, cohort)
-        return self._put_aside_and_finish(drawn, drawn.noised.sketches, self._statement(drawn))
+        The words of its card are those that are approved now; they are not what noise protects.
+        """
+        known = standing.fingerprint
+        card = replace(self.card, n_images=known.card.n_images)
+        encoded = standing.encoded
+        if card != known.card:
+            encoded = replace(known, card=card).signed_by(self.settlement.identity).to_bytes()
+            self.settlement.files.keep_standing(replace(standing, encoded=encoded))
+        self.settlement.send_again(self.job_id, encoded)
+        return encoded
+
+    def _release_everybody(self, standing: Standing | None) -> bytes:
+        if self.policy.terms.refresh != "whole":
+            self.settlement.require_last_charged(standing)
+        drawn = self._draw(self._everybody())
+        return self._settle(drawn, drawn.noised.sketches, self._statement(drawn))
+
+    def _everybody(self) -> _Group:
+        """Return all patients as the first cohort of a new series, where new patients could follow.
+
+        Whoever is released anew pays for all series so far, so no series goes on and none shares its name.
+        """
+        refresh, patients = self.policy.terms.refresh, self.source.patients or ()
+        known = bool(patients) and all(map(is_known, patients))
+        if refresh == "never" or (refresh == "whole" and not known):
+            return _Group(self.source)
+        series = f"{self.space.space_id[:16]}-{secrets.token_hex(4)}"
+        return _Group(self.source, _cohort(series, 1), self.settlement.admissions.tokens(self.source))
 
     def _release_new_patients(self, standing: Standing) -> bytes:
         """Release the patients that no cohort holds yet; the sum is published. Too few of them must wait."""
-        before = Fingerprint.from_bytes(standing.fingerprint)
-        self._require_every_cohort(before.privacy.cohorts)
-        newcomers = self._admissions.new_patients(self.source)
-        if len(set(newcomers.patients or ())) < self.policy.terms.minimum_patients:
+        before = standing.fingerprint
+        self.settlement.require_last_charged(standing)
+        series = self._series(standing)
+        admissions = self.settlement.admissions
+        source = admissions.new_patients(self.source)
+        tokens = admissions.tokens(source)
+        if len(tokens) < self.policy.terms.minimum_patients:
             return self._again(standing)
-        cohort = self._cohort(before.privacy.cohorts + 1)
-        drawn = self._draw(newcomers, cohort)
+        drawn = self._draw(_Group(source, _cohort(series, before.privacy.cohorts + 1), tokens))
         own = self._statement(drawn)
         _require_same_terms(self.policy.name, before.privacy, own)
         total = {kind: known + drawn.noised.sketches[kind] for kind, known in before.sketches.items()}
-        return self._put_aside_and_finish(drawn, total, _joined(before.privacy, own))
+        return self._settle(drawn, total, _joined(before.privacy, own))
 
-    def _require_every_cohort(self, n_cohorts: int) -> None:
-        """Raise unless it is known who was released before: nobody may be counted twice."""
-        known = set(self._admissions.cohorts)
+    def _series(self, standing: Standing) -> str:
+        """Return the series that goes on; it must be known who is in it, or somebody is counted twice."""
+        task, n_cohorts = self.policy.name, standing.fingerprint.privacy.cohorts
+        if standing.cohort is None:
+            raise PolicyError(
+                f"task {task}: it is not known which patients the standing release is about, since refresh "
+                "was something else then",
+                remedy=f'set refresh = "never" to keep it, or pay: {_PAY_AGAIN}',
+            )
+        known = set(self.settlement.admissions.cohorts)
         if known != {_name(number) for number in range(1, n_cohorts + 1)}:
             raise PolicyError(
-                f"task {self.policy.name}: the standing release is of {n_cohorts} cohorts, but the patients "
-                f"of {len(known)} are on record",
-                remedy="restore the folder admissions from backup; if the release was made while refresh was "
-                'something else, set refresh = "whole" to release everybody anew',
+                f"task {task}: the standing release is of {n_cohorts} cohorts, but the patients of "
+                f"{len(known)} are on record",
+                remedy=f"restore the folder admissions from backup; if there is none, {_PAY_AGAIN}",
             )
+        return standing.cohort.rpartition("/")[0]
 
-    def _draw(self, source: ImageSource, cohort: str | None) -> _Drawn:
-        """Sketch the patients and draw noise; a budget that is spent is found before any image is read."""
+    def _draw(self, group: _Group) -> _Drawn:
+        """Sketch the patients and draw noise; what forbids it is found before any image is read."""
         terms = self.policy.terms
-        self.ledger.check(self._charge("not yet drawn", cohort, terms.release_rho), self.policy.budgets())
-        exact = self.sketch(source)
-        self._require_enough(exact.n_patients)
-        return _Drawn(source, exact, add_noise(exact.sketches, terms.release_rho, exact.weight), cohort)
-
-    def _require_enough(self, n_patients: int) -> None:
-        terms, task = self.policy.terms, self.policy.name
-        if n_patients < terms.minimum_patients:
-            raise PolicyError(
-                f"task {task} has {n_patients} patients, the policy asks for {terms.minimum_patients}",
-                remedy="release it when there are more, or let it listen",
-            )
-        delta = max(budget.delta for budget in self.policy.budgets())
-        if delta * n_patients >= 1:
-            raise PolicyError(
-                f"task {task}: δ = {delta:g} is not below 1/{n_patients}, so it allows to publish somebody",
-                remedy="choose a smaller δ in the policy",
-            )
+        budgets = self.policy.budgets()
+        self.settlement.ledger.check(self._charge("not yet drawn", group, terms.release_rho), budgets)
+        for zero in zeros(self.space).values():
+            zero.sensitivity(1)
+        exact = self.sketch(group.source)
+        self.policy.require_enough(exact.n_patients)
+        return _Drawn(group, exact, add_noise(exact.sketches, terms.release_rho, exact.weight))
 
     def _statement(self, drawn: _Drawn) -> PrivacyStatement:
         terms, exact, noised = self.policy.terms, drawn.exact, drawn.noised
@@ -185,50 +203,27 @@ class PrivateRelease:
             noise=dict(noised.noise),
         )
 
-    def _put_aside_and_finish(
-        self, drawn: _Drawn, sketches: Mapping[str, Sketch], statement: PrivacyStatement
-    ) -> bytes:
-        """Make the noise durable, charge it, and let it stand."""
-        fingerprint = self.describe(drawn.exact).private(self.identity.name, sketches, statement)
-        charge = self._charge(fingerprint.fingerprint_id, drawn.cohort, drawn.noised.rho)
-        tokens = frozenset() if drawn.cohort is None else self._admissions.tokens(drawn.source)
-        pending = Pending(self._digest, charge, fingerprint, tokens)
-        self._files.keep_pending(pending)
-        return self._finish(pending, self.ledger.charge(charge, self.policy.budgets()))
+    def _settle(self, drawn: _Drawn, sketches: Mapping[str, Sketch], statement: PrivacyStatement) -> bytes:
+        exact, group = drawn.exact, drawn.group
+        candidate = Candidate(self.card, exact.sketches, self.space, SamplingPlan(None), exact.arithmetic, 0)
+        fingerprint = candidate.private(self.settlement.identity.name, sketches, statement)
+        mechanism = {
+            "name": DISCRETE_GAUSSIAN,
+            SPACE: self.space.space_id,
+            "weight": exact.weight,
+            "noise": dict(drawn.noised.noise),
+        }
+        charge = self._charge(fingerprint.fingerprint_id, group, drawn.noised.rho)
+        pending = Pending(self._digest, replace(charge, mechanism=mechanism), fingerprint, group.tokens)
+        return self.settlement.settle(pending, self.policy.budgets())
 
-    def _charge(self, release_id: str, cohort: str | None, rho: Fraction) -> Charge:
-        terms = self.policy.terms
-        return Charge(release_id, self.job_id, self.policy.name, terms.population.name, cohort, rho)
+    def _charge(self, release_id: str, group: _Group, rho: Fraction) -> Charge:
+        population = self.policy.terms.population.name
+        return Charge(release_id, self.job_id, self.policy.name, population, group.cohort, rho)
 
-    def _cohort(self, number: int) -> str:
-        return f"{self.space.space_id[:16]}/{_name(number)}"
 
-    def _finish_what_was_charged(self) -> None:
-        pending = self._files.pending()
-        if pending is None:
-            return
-        entry = self.ledger.charged(pending.charge.release_id)
-        if entry is None:
-            self._files.drop_pending()
-        else:
-            self._finish(pending, entry)
-
-    def _finish(self, pending: Pending, entry: Entry) -> bytes:
-        """Sign what was charged and keep it; every step can be repeated."""
-        charge, fingerprint = pending.charge, pending.fingerprint
-        statement = replace(fingerprint.privacy, ledger_seq=entry.seq, ledger_hash=entry.hash)
-        signed = replace(fingerprint, privacy=statement).signed_by(self.identity)
-        encoded = signed.to_bytes()
-        if charge.cohort is not None:
-            self._admissions.remember(charge.cohort.rpartition("/")[2], pending.tokens)
-        self.state.keep_release(charge.job_id, charge.task, encoded)
-        self._files.keep_standing(Standing(pending.digest, encoded))
-        self.state.record(
-            "released", job=charge.job_id, task=charge.task, mode=TrustMode.PRIVATE.value,
-            fingerprint=signed.fingerprint_id, rho=str(charge.rho), ledger=entry.seq,
-        )  # fmt: skip
-        self._files.drop_pending()
-        return encoded
+def _cohort(series: str, number: int) -> str:
+    return f"{series}/{_name(number)}"
 
 
 def _name(number: int) -> str:
@@ -250,4 +245,4 @@ def _joined(before: PrivacyStatement, now: PrivacyStatement) -> PrivacyStatement
     """Return what holds for a sum over disjoint groups of patients: noise adds up, nobody pays twice."""
     dearer = max(before, now, key=lambda statement: Fraction(statement.rho))
     noise = {name: before.noise[name] + now.noise[name] for name in now.noise}
-    return replace(dearer, cohorts=before.cohorts + 1, noise=noise)
+    return replace(dearer, cohorts=before.cohorts + 1, noise=noise, ledger_seq=None, ledger_hash="")

@@ -102,7 +102,7 @@ class Ledger:
             BudgetError: If a budget would be exceeded; nothing is charged.
             LedgerError: If the ledger is missing or damaged; nothing is charged.
             PolicyError: If the clock went backwards or the budgets are not those of the release.
-            StoreError: If the entry cannot be made durable; nothing is charged.
+            StoreError: If the entry cannot be made durable; asking again charges it once.
         """
         _check_concerned(charge, budgets)
         with self._files.locked():
@@ -196,11 +196,14 @@ class Ledger:
         chain = self._chain
         at = self._now() if chain.entries else round(float(self._clock()), 3)
         entry = Entry.sign(self._identity, len(chain.entries) + 1, at, chain.last_hash, kind, body)
+        head = Head.of(entry).sign(self._identity)
         self._files.append(entry.line + b"\n")
         try:
-            self._files.write_head(Head.of(entry).sign(self._identity))
+            self._files.write_head(head)
         except StoreError:
-            self._files.truncate(len(chain.data))
+            # A head in place that may not outlive a power failure vouches for the line all the same.
+            if self._files.read_head() != head:
+                self._files.truncate(len(chain.data))
             raise
         self._chain = chain.followed_by(entry)
         self._files.sync()

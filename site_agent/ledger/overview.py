@@ -1,7 +1,7 @@
 """What a person wants to see of a ledger: budgets with their forecasts, and the entries."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from site_agent.ledger.chain import Chain, read_chain
 from site_agent.ledger.entry import Entry
 from site_agent.ledger.forecast import DAY, MOST_RELEASES, Forecast, forecast
 from site_agent.ledger.moments import day, moment
+from site_agent.ledger.spending import Outlay
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.policy import POLICY_FILE, Policy, TaskPolicy
 from site_agent.state import SiteState
@@ -82,13 +83,22 @@ def open_site(site_file: Path) -> tuple[SiteConfig, Identity]:
         StoreError: If there is no signing key.
     """
     config = SiteConfig.read(site_file)
+    return config, identity_of(config)
+
+
+def identity_of(config: SiteConfig) -> Identity:
+    """Return a site's identity, which must exist.
+
+    Raises:
+        StoreError: If there is no signing key.
+    """
     key = SiteState(config.state).key_path
     if not key.exists():
         raise StoreError(
             f"site {config.name} has no signing key {key}",
             remedy="restore it from backup; a new site gets one from `fedprint site init`",
         )
-    return config, Identity.load_or_create(config.name, key)
+    return Identity.load_or_create(config.name, key)
 
 
 def in_words(known: Forecast) -> str:
@@ -106,16 +116,16 @@ def in_words(known: Forecast) -> str:
 def _forecast(chain: Chain, policy: Policy, budget: Budget, now: float) -> Forecast | None:
     """Forecast with the dearest release that the policy lets draw on the budget."""
     tasks = (policy.task(name) for name, table in policy.tasks.items() if table.private)
-    concerned = [release for task in tasks if (release := _next_release(task, chain)).concerns(budget)]
+    concerned = [release for task in tasks if (release := next_release(task, chain.outlays)).concerns(budget)]
     if not concerned:
         return None
     return forecast(chain.outlays, budget, max(concerned, key=lambda release: release.rho), now)
 
 
-def _next_release(task: TaskPolicy, chain: Chain) -> Charge:
-    """The next release about new patients goes on with the series of the last one."""
+def next_release(task: TaskPolicy, outlays: Sequence[Outlay]) -> Charge:
+    """Return what one more release would be charged; new patients go on with the series of the last ones."""
     terms = task.terms
-    own = (outlay for outlay in reversed(chain.outlays) if outlay.task == task.name)
+    own = (outlay for outlay in reversed(outlays) if outlay.task == task.name)
     series = next((outlay.series[1] for outlay in own if outlay.cohort is not None), "")
     cohort = f"{series}/next" if terms.refresh == "new-patients" else None
     return Charge("next", "", task.name, terms.population.name, cohort, terms.release_rho)
