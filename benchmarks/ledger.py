@@ -1,6 +1,7 @@
 """The privacy ledger: python -m benchmarks.ledger [--entries N] [--json].
 
-Milliseconds of one durable charge on a ledger of N entries, of opening such a ledger, and of verifying it.
+Milliseconds of one durable charge on a ledger of N entries, of all that a release asks of the ledger, of
+opening such a ledger, and of verifying it.
 The disk's own share is what two appended and fsync'd lines and one fsync'd folder take in the same folder.
 """
 
@@ -46,6 +47,7 @@ def measure(folder, n_entries):
     for i in range(n_entries):
         ledger.charge(release(i), BUDGETS)
     running = milliseconds(lambda i: ledger.charge(release(n_entries + i), BUDGETS))
+    releasing = milliseconds(lambda i: all_of_a_release(ledger, release(f"whole-{i}")))
     fresh = milliseconds(lambda i: Ledger.open(folder, identity).charge(release(f"fresh-{i}"), BUDGETS))
     opening = milliseconds(lambda _: Ledger.open(folder, identity))
     verifying = seconds_of(lambda: verify_ledger(LedgerFiles(folder), identity.public_key))
@@ -53,6 +55,8 @@ def measure(folder, n_entries):
         "entries": n_entries,
         "charge_ms": statistics.median(running),
         "charge_slowest_ms": max(running),
+        "release_ms": statistics.median(releasing),
+        "release_slowest_ms": max(releasing),
         "open_and_charge_ms": statistics.median(fresh),
         "open_ms": statistics.median(opening),
         "disk_ms": statistics.median(milliseconds(lambda _: disk_alone(folder))),
@@ -64,6 +68,14 @@ def release(number):
     mechanism = {"name": "discrete Gaussian", "variance": 10_252, "arrays": ["histogram.counts"]}
     rho = Fraction(2_435_597, 10**8)
     return Charge(f"release-{number}", f"job-{number}", "pneumonia", "patients", None, rho, mechanism)
+
+
+def all_of_a_release(ledger, charge):
+    """Everything that a release asks of the ledger, a look for what a crash left included."""
+    ledger.charged(charge.release_id)
+    ledger.entries()
+    ledger.check(charge, BUDGETS)
+    ledger.charge(charge, BUDGETS)
 
 
 def disk_alone(folder):

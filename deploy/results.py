@@ -1,6 +1,7 @@
 """What a simulation prints when it is done, and the report it leaves."""
 
 import json
+import math
 
 from rich.console import Console
 from rich.markup import escape
@@ -46,6 +47,7 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
         catalogue.close()
     if any(is_exact(task.privacy) for task in data.tasks):
         console.print(f"[yellow]note:[/yellow] {MEMBERSHIP_WARNING}")
+    _show_noise(data, console)
     console.print(f"catalogue: {run.catalogue}\nreport:    {path}")
     return not data.missing
 
@@ -56,6 +58,15 @@ def _show_matrix_and_sources(data: ReportData, console: Console) -> None:
     console.print(matrix_table(data.distance, keys, values, console.width, errors))
     console.print("\nWhich sources to try first for each target:")
     console.print(recommendations_text([data.recommendations[key][:TOP] for key in keys]))
+
+
+def _show_noise(data: ReportData, console: Console) -> None:
+    for task in data.tasks:
+        stated = task.privacy
+        if not stated.is_exact:
+            noise = ", ".join(f"{name} {math.sqrt(v):,.3g}" for name, v in sorted(stated.noise.items()))
+            protected = f"ε {stated.eps:.3g} at δ {stated.delta:g} for every {stated.unit}"
+            console.print(f"{task.key} left with noise: {protected}; σ of {noise}")
 
 
 def _show_local_rankings(config: FederationConfig, job_id: str, console: Console) -> None:

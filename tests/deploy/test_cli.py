@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -90,6 +91,23 @@ def test_init_writes_an_example_that_is_valid_once_its_data_exist(fedprint, tmp_
     assert status == 1
     for task in ("st-anna/pneumonia-cxr", "st-anna/skin-lesions", "county-hospital/head-ct", "breast-us"):
         assert task in err
+
+
+def test_the_examples_of_private_release_are_valid_once_they_are_no_comments(fedprint, tmp_path):
+    from deploy.federation_file import FederationConfig
+
+    path = tmp_path / "federation.toml"
+    fedprint("init", "simulation", path)
+    text = path.read_text()
+    begin, end = text.index("# Sites with trust"), text.index("# One [[site]]")
+    examples = [
+        line.removeprefix("# ") for line in text[begin:end].splitlines() if re.match(r"# (\[|\w+ = )", line)
+    ]
+    space = text[text.index("[space]") : begin]
+    path.write_text(text.replace(text[begin:end], "\n".join(examples) + "\n").replace(space, ""))
+    config = FederationConfig.read(path)
+    assert (config.space.bins, config.space.binning, config.space.sketches) == (4, "skewed", ("cdf",))
+    assert (config.privacy.release_eps, config.privacy.images_per_patient) == (1.0, 4)
 
 
 def test_init_never_overwrites(fedprint, tmp_path):

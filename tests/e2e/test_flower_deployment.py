@@ -17,6 +17,10 @@ from aggregator import matrix
 from aggregator.store import Catalogue
 from deploy.federation_file import FederationConfig
 from deploy.simulation import prepare
+from federation.identity import Identity
+from site_agent.ledger.storage import LedgerFiles
+from site_agent.ledger.verify import verify_ledger
+from site_agent.state import SiteState
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -88,7 +92,8 @@ def is_listening(port):
 
 
 def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, environment, start):
-    config = FederationConfig.read(write_small_federation(tmp_path))
+    trusts = ("open", "private", "listen")
+    config = FederationConfig.read(write_small_federation(tmp_path, trusts=trusts))
     prepared = prepare(config)
     port = free_port()
     home = Path(environment["FLWR_HOME"])
@@ -127,3 +132,10 @@ def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, environmen
     values = matrix.read(catalogue, catalogue.latest_space(), "js").values
     assert values[0, 0] == pytest.approx(0, abs=1e-10)
     assert values[0, 1] > 0.001
+    stated = {e.fingerprint.key: e.fingerprint.privacy for e in catalogue.entries(catalogue.latest_space())}
+    assert stated["anna/digits"].is_exact
+    assert 0.99 < stated["bern/digits"].eps <= 1
+    bern = SiteState(prepared.site_files[1].parent)
+    key = Identity.load_or_create("bern", bern.key_path).public_key
+    checked = verify_ledger(LedgerFiles(bern.folder), key)
+    assert (checked.findings, checked.n_entries, checked.n_releases) == ((), 2, 1)
