@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from federation.errors import BudgetError
 from site_agent.fisher import private_head
-from site_agent.fisher.private_head import PublicScale, fit_private_head
+from site_agent.fisher.private_head import LENGTH, Examples, PublicScale, fit_exact_head, fit_private_head
 
 SCALE = PublicScale(np.full(8, 5.0), 4.0)
 RHO = Fraction(1, 40)
@@ -21,7 +21,11 @@ def blobs(n=600, n_classes=3, seed=0):
 
 
 def fit(x, y, rho=RHO, **options):
-    return fit_private_head(x, y, np.ones(len(x), np.int64), SCALE, 3, rho, **options)
+    return fit_private_head(examples(x, y), SCALE, rho, **options)
+
+
+def examples(x, y):
+    return Examples(x, y, np.ones(len(x), np.int64), 3)
 
 
 def test_a_private_head_tells_classes_apart_and_states_its_price():
@@ -55,8 +59,21 @@ def test_the_bound_of_a_step_is_nearly_reached_by_an_image_that_is_certainly_wro
     assert (step**2).sum() == pytest.approx(private_head._L2_SQUARED, rel=1e-3)
 
 
+def test_with_a_large_budget_the_private_head_is_the_exact_one():
+    x, y = blobs(200)
+    exact = fit_exact_head(examples(x, y), SCALE)
+    close = fit(x, y, rho=Fraction(10**9))
+    assert np.allclose(close.head.weights, exact.weights, atol=0.02 * np.abs(exact.weights).max())
+
+
+def test_the_length_of_a_head_tells_nothing():
+    for n, rho in ((20, Fraction(1, 1000)), (600, Fraction(10))):
+        weights = fit(*blobs(n), rho=rho).head.weights * SCALE.norm
+        assert np.sqrt((weights**2).sum(axis=1).mean()) == pytest.approx(LENGTH)
+
+
 def test_nothing_but_a_budget_buys_a_head():
-    with pytest.raises(BudgetError, match="ρ = 0 in 4 steps"):
+    with pytest.raises(BudgetError, match="ρ = 0 in 32 steps"):
         fit(*blobs(10), rho=Fraction(0))
     with pytest.raises(BudgetError, match="in 0 steps"):
         fit(*blobs(10), steps=0)
