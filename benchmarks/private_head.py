@@ -165,7 +165,9 @@ def public_scale(cache: Path) -> PublicScale:
     path = cache / "reference-480.npy"
     if not path.exists():
         extractor = load_extractor(packaged_efficientnet_lite0())
-        images = np.stack(list(reference_corpus.reference_images(480, extractor.identity.transform.image_size)))
+        images = np.stack(
+            list(reference_corpus.reference_images(480, extractor.identity.transform.image_size))
+        )
         batches = torch.split(torch.from_numpy(images).permute(0, 3, 1, 2), extractor.batch_size)
         np.save(path, np.concatenate([extractor(batch) for batch in batches]))
     reference = np.load(path).astype(np.float64)

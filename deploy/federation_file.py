@@ -54,7 +54,10 @@ class FisherConfig(_Strict):
     estimator: Estimator = Field("montecarlo", description="'montecarlo' or 'variational'")
     clip: float = Field(0.0, ge=0, lt=1e9, description="largest L2 norm of one image; 0 does not clip")
     head_decay: float = Field(0.1, gt=0, lt=1e9, description="weight decay of the linear head")
-    head: Head | None = Field(None, description="'fitted', or 'public': no label is used; see private")
+    head: Head | None = Field(
+        None, description="'fitted', 'public': no label is used, or 'dp': fitted with noise"
+    )
+    head_share: float = Field(0.5, gt=0, lt=1, description="what a 'dp' head spends of the sketch's budget")
 
     @model_validator(mode="after")
     def _choices_fit_together(self) -> "FisherConfig":
@@ -71,6 +74,7 @@ class FisherConfig(_Strict):
             head_decay=self.head_decay,
             seed=seed,
             head=self.head or ("public" if private else "fitted"),
+            head_share=self.head_share,
         )
 
 
@@ -115,7 +119,7 @@ class SpaceConfig(SamplingConfig):
         if self.private and "fisher" in self.sketches and unprotected:
             raise ValueError(
                 "a private space cannot fit a Fisher head to labels; leave head and estimator out, or use "
-                'head = "public" and estimator = "montecarlo"'
+                'head = "public" or "dp", and estimator = "montecarlo"'
             )
         return self
 

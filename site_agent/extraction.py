@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Self, cast
 
@@ -15,6 +16,7 @@ from federation.canonical import canonical_json, sha256_hex
 from federation.container import pack, unpack
 from federation.errors import DeadlineError, FedprintError, PolicyError
 from federation.files import read_file, write_atomically
+from federation.privacy.mechanism import part_of_kind
 from federation.sampling import SamplingPlan
 from federation.sketches import (
     CdfSketch,
@@ -30,8 +32,9 @@ from federation.space import Space
 from federation.stopping import CHECKPOINT, expected_images, is_enough
 from site_agent.data import ImageSource
 from site_agent.extractors import Extractor
-from site_agent.fisher.task import HeadImages, estimate, n_passes, task_head
-from site_agent.loading import BadImage, Batch, ImageStream, Indices
+from site_agent.fisher.task import HeadImages, HeadTerms, estimate, head_images, n_passes, task_head
+from site_agent.loading import BadImage, ImageStream, Indices
+from site_agent.passes import Passes
 from site_agent.patients import PatientSample, Unit
 from site_agent.weighted_sketches import WeightedSketches
 
@@ -52,6 +55,7 @@ class Sketched:
         n_patients: Number of patients in the sketches; of images where nothing was bounded.
         weight: How often the images of one patient count together, at most.
         unit: Who moves a sketch by no more than ``weight`` images do.
+        spent: Kind → ρ that went into what its sketch is made with; these sketches are of one release.
     """
 
     sketches: Mapping[str, Sketch]
@@ -61,6 +65,7 @@ class Sketched:
     n_patients: int
     weight: int = 1
     unit: Unit = "image"
+    spent: Mapping[str, Fraction] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Work:
         deadline: Unix time after which the work is given up.
         patients: How the source was bounded, or None where every image counts once.
         levels: How many levels a cdf sketch has; None for all of the space.
+        rho: What the release may spend that the sketches are for; 0 where they are not released with noise.
 
     Raises:
         PolicyError: If patients are bounded, but something else lets one of them change what others add.
@@ -87,6 +93,7 @@ class Work:
     deadline: float
     patients: PatientSample | None = None
     levels: int | None = None
+    rho: Fraction = Fraction(0)
 
     def __post_init__(self) -> None:
         if self.patients is not None:
@@ -100,18 +107,29 @@ class Work:
         max_unreadable: float,
         deadline: float,
         levels: int | None = None,
+        rho: Fraction = Fraction(0),
     ) -> Self:
         """Return the work of sketching bounded patients, every image of theirs once.
 
         Raises:
             PolicyError: If the space lets one patient change what others add.
         """
-        return cls(patients.source, space, SamplingPlan(None), max_unreadable, deadline, patients, levels)
+        plan = SamplingPlan(None)
+        return cls(patients.source, space, plan, max_unreadable, deadline, patients, levels, rho)
 
     @property
     def weights(self) -> Indices:
         """How often each image of the source counts, int64 [n]."""
         return np.ones(len(self.source), np.int64) if self.patients is None else self.patients.weights
+
+    @property
+    def head_terms(self) -> HeadTerms:
+        """What a private head is fitted under; the classes of a listing are public, as its columns are."""
+        n_classes, fisher = len(self.source.class_names), fisher_parameters(self.space)
+        if self.patients is None or fisher is None or fisher.head != "dp":
+            return HeadTerms(n_classes)
+        part = part_of_kind(self.rho, len(self.space.sketches))
+        return HeadTerms(n_classes, self.patients.weight, part * Fraction(str(fisher.head_share)))
 
     def key(self, arithmetic: str) -> str:
         """Return the hash of everything that decides the bytes of the sketches."""
@@ -143,7 +161,12 @@ def _require_independence(work: Work, patients: PatientSample) -> None:
     if fisher is not None and fisher.head == "fitted":
         raise PolicyError(
             "a head fitted to the labels is no sum over patients and has no noise",
-            remedy="use a space whose Fisher head is 'public' for private sketches",
+            remedy="use a space whose Fisher head is 'public' or 'dp' for private sketches",
+        )
+    if fisher is not None and fisher.head == "dp" and work.rho <= 0:
+        raise PolicyError(
+            "a private head was to be fitted to bounded patients without a budget",
+            remedy="say what the release may spend",
         )
 
 
@@ -185,21 +208,21 @@ def sketch(work: Work, extractor: Extractor, on_progress: Callable[[int, int], N
     )
     parameters = fisher_parameters(work.space)
     tell = on_progress if parameters is None else _first_half(on_progress)
-    head_images = HeadImages()
-    needs_labels = parameters is not None and parameters.head != "public"
-    sample = _first_pass(work, stream, extractor, head_images if needs_labels else None, tell)
+    images, spent = head_images(parameters), dict[str, Fraction]()
+    sample = _first_pass(work, stream, extractor, images, tell)
     n_draws = sample.n_draws if sample.is_enough else len(stream)
     bad, used, totals = stream.bad_among(n_draws), stream.used_among(n_draws), sample.sums.total()
     sketches = {kind: totals[kind] for kind in work.space.sketches if kind in totals}
     if parameters is not None:
         total = n_passes(parameters, n_draws)
         passes = Passes(stream, n_draws, work.deadline, total, on_progress)
-        head = task_head(parameters, head_images, extractor.n_features)
+        found = task_head(parameters, images, extractor.n_features, work.head_terms)
         sketches[FisherSketch.kind] = estimate(
-            passes.following, extractor, head, parameters, total, work.weights
+            passes.following, extractor, found.head, parameters, total, work.weights
         )
+        spent = {FisherSketch.kind: found.rho} if found.rho else {}
     on_progress(n_draws, n_draws)
-    return _sketched(work, sketches, bad, used, extractor.arithmetic)
+    return replace(_sketched(work, sketches, bad, used, extractor.arithmetic), spent=spent)
 
 
 def _sketched(
@@ -217,7 +240,7 @@ def _first_pass(
     work: Work,
     stream: ImageStream,
     extractor: Extractor,
-    head_images: HeadImages | None,
+    images: HeadImages | None,
     tell: Callable[[int, int], None],
 ) -> "_Sample":
     """Sketch everything that is made of features; features and labels of the images used go to the head."""
@@ -229,10 +252,11 @@ def _first_pass(
                 expected = sample.expected_draws(len(stream))
                 raise DeadlineError(f"the deadline passed after {sample.n_draws} of {expected} images")
             features = extractor(batch.images)
-            sample = sample.with_more(features, batch.draws.tolist(), weights[batch.indices.numpy()])
-            if head_images is not None:
+            counts = weights[batch.indices.numpy()]
+            sample = sample.with_more(features, batch.draws.tolist(), counts)
+            if images is not None:
                 used = batch.draws.numpy() < sample.n_draws
-                head_images.add(features[used], batch.labels.numpy()[used])
+                images.add(features[used], batch.labels.numpy()[used], counts[used])
             if sample.is_enough:
                 break
             tell(sample.n_draws, sample.expected_draws(len(stream)))
@@ -302,57 +326,15 @@ class _Sample:
         return sample
 
 
-class Passes:
-    """Further passes over the images that the first one used; together they are the second half of the work.
-
-    Args:
-        stream: The images.
-        n_draws: How many draws the first pass used.
-        deadline: Unix time after which the work is given up.
-        total: How many further passes there will be.
-        on_progress: Told how many images are done, of how many.
-    """
-
-    def __init__(
-        self,
-        stream: ImageStream,
-        n_draws: int,
-        deadline: float,
-        total: int,
-        on_progress: Callable[[int, int], None],
-    ) -> None:
-        self._stream, self._n_draws, self._deadline = stream, n_draws, deadline
-        self._total, self._tell, self._finished = total, on_progress, 0
-
-    def following(self) -> Iterator[Batch]:
-        """Yield the batches of one more pass.
-
-        Raises:
-            DeadlineError: If the deadline passes first.
-        """
-        done = 0
-        with closing(iter(self._stream)) as batches:
-            for batch in batches:
-                if time.time() > self._deadline:
-                    images = self._images(done)
-                    raise DeadlineError(f"the deadline passed after {images} of {self._n_draws} images")
-                used = int((batch.draws < self._n_draws).sum())
-                yield batch.first(used)
-                done = int(batch.draws[-1]) + 1
-                if done >= self._n_draws:
-                    break
-                self._tell(self._images(done), self._n_draws)
-        self._finished += 1
-
-    def _images(self, done: int) -> int:
-        """Return how many images are done, when in each of them the first pass is half of the work."""
-        return (self._n_draws + (self._finished * self._n_draws + done) // self._total) // 2
-
-
 def sketch_once(
     work: Work, extractor: Extractor, folder: Path, on_progress: Callable[[int, int], None]
 ) -> Sketched:
-    """Return the sketches kept in ``folder`` if data and settings are unchanged, else make and keep it."""
+    """Return the sketches kept in ``folder`` if data and settings are unchanged, else make and keep it.
+
+    What is made with noise is never kept: it belongs to the release that pays for it, and to no other.
+    """
+    if work.head_terms.rho:
+        return sketch(work, extractor, on_progress)
     path = folder / f"{work.key(extractor.arithmetic)}.safetensors"
     kept = _read(path, work.space, extractor.arithmetic)
     if kept is None:

@@ -151,10 +151,9 @@ def _private(site: Site, dataset: DatasetConfig, request: FingerprintRequest, al
 
     def sketch(source: ImageSource) -> Sketched:
         patients = bound_patients(source, terms.images_per_patient)
-        limit, levels = dataset.max_unreadable, terms.levels
-        return _sketched(
-            site, dataset, Work.of_patients(patients, request.space, limit, job.deadline, levels), job
-        )
+        limit, levels, rho = dataset.max_unreadable, terms.levels, terms.release_rho
+        work = Work.of_patients(patients, request.space, limit, job.deadline, levels, rho)
+        return _sketched(site, dataset, work, job)
 
     return PrivateRelease(
         _settlement(site, dataset.task, request.space),

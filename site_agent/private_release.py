@@ -184,7 +184,8 @@ class PrivateRelease:
             zero.sensitivity(1)
         exact = self.sketch(group.source)
         self.policy.require_enough(exact.n_patients)
-        return _Drawn(group, exact, add_noise(exact.sketches, terms.release_rho, exact.weight))
+        noised = add_noise(exact.sketches, terms.release_rho, exact.weight, spent=exact.spent)
+        return _Drawn(group, exact, noised)
 
     def _statement(self, drawn: _Drawn) -> PrivacyStatement:
         terms, exact, noised = self.policy.terms, drawn.exact, drawn.noised

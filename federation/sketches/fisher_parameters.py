@@ -1,7 +1,11 @@
 """What a space fixes about Fisher sketches, so that those of two sites are comparable."""
 
+from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
 
 from federation.errors import SpaceError
 from federation.sketches.fisher_layout import Layout
@@ -9,9 +13,13 @@ from federation.space import Parameters
 
 Granularity = Literal["filter", "kernel"]
 Estimator = Literal["montecarlo", "variational"]
-Head = Literal["fitted", "public"]
+Head = Literal["fitted", "public", "dp"]
 _CHOICES = (("granularity", Granularity), ("estimator", Estimator), ("head", Head))
-_HEAD_FIELDS = ("head", "head_scale")
+_LEFT_OUT: dict[object, tuple[str, ...]] = {
+    "fitted": ("head", "head_scale", "head_centre", "head_share"),
+    "public": ("head_centre", "head_share"),
+}
+"""Head → fields that a space with such a head does not say."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +39,9 @@ class FisherParameters:
         head: ``"fitted"`` to the task's labels, which nothing protects; ``"public"``, drawn from the seed, so
             that the numbers describe inputs only; ``"dp"``, fitted with noise that the release pays for.
         head_scale: Norm of a typical feature vector of public images, which a public head divides by and a
-            private one clips to.
-        head_share: Share of a release's budget that the fit of a private head may spend.
+            private one clips to, after its centre is subtracted.
+        head_centre: Mean feature vector of public images for a private head, see ``centre``.
+        head_share: Share of the sketch's part of a release's budget that the fit of a private head spends.
 
     Raises:
         SpaceError: If a value is impossible.
@@ -47,6 +56,8 @@ class FisherParameters:
     seed: int = 0
     head: Head = "fitted"
     head_scale: float = 1.0
+    head_centre: str = ""
+    head_share: float = 0.5
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES:
@@ -78,6 +89,12 @@ class FisherParameters:
                 f"a Fisher head_scale of {self.head_scale} is impossible",
                 remedy="use a typical norm of features",
             )
+        if not 0 < self.head_share < 1:
+            raise SpaceError(
+                f"a Fisher head_share of {self.head_share} leaves nothing to the head or to the sketch",
+                remedy="use a share between 0 and 1, for example 0.5",
+            )
+        _decoded(self.head_centre)
         if self.estimator == "variational" and self.head != "fitted":
             raise SpaceError(
                 "the variational estimate needs a fitted head", remedy="use the estimator 'montecarlo'"
@@ -91,8 +108,7 @@ class FisherParameters:
             SpaceError: If something is missing, unknown or impossible.
         """
         names = {field.name for field in fields(cls)}
-        left_out = set() if "head" in parameters else set(_HEAD_FIELDS)
-        if set(parameters) != names - left_out:
+        if set(parameters) != names - set(_LEFT_OUT.get(parameters.get("head", "fitted"), ())):
             raise SpaceError(
                 f"a Fisher sketch is described by {sorted(parameters)}, expected {sorted(names)}",
                 remedy="build the space again with this version",
@@ -106,5 +122,33 @@ class FisherParameters:
     def to_space(self) -> Parameters:
         """Return the parameters as a space holds them; the usual head is left unsaid."""
         values = {**asdict(self), "layout": str(self.layout)}
-        left_out = _HEAD_FIELDS if self.head == "fitted" else ()
-        return {name: value for name, value in values.items() if name not in left_out}
+        return {name: value for name, value in values.items() if name not in _LEFT_OUT.get(self.head, ())}
+
+    def centre(self, n_features: int) -> npt.NDArray[np.float64]:
+        """Return float64 [n_features]: where the features of public images lie on average.
+
+        Raises:
+            SpaceError: If the space says so of another number of features.
+        """
+        centre = np.frombuffer(_decoded(self.head_centre), "<f4").astype(np.float64)
+        if centre.shape != (n_features,) or not np.isfinite(centre).all():
+            raise SpaceError(
+                f"a Fisher head_centre of {len(centre)} numbers does not fit {n_features} features",
+                remedy="build the space again",
+            )
+        return centre
+
+
+def encode_centre(centre: npt.NDArray[np.float64]) -> str:
+    """Return a ``head_centre``: float [n_features] in single precision, little-endian, in Base64."""
+    return b64encode(centre.astype("<f4").tobytes()).decode()
+
+
+def _decoded(centre: object) -> bytes:
+    try:
+        decoded = b64decode(str(centre), validate=True)
+    except ValueError:
+        decoded = b"?"
+    if len(decoded) % 4:
+        raise SpaceError("a Fisher head_centre is no Base64 of floats", remedy="build the space again")
+    return decoded

@@ -18,6 +18,7 @@ from federation.errors import BudgetError
 from federation.privacy.accounting import rho_of, variance_for
 from federation.privacy.inversion import Randomness
 from federation.privacy.noise import discrete_gaussian
+from federation.sketches.fisher_parameters import FisherParameters
 from site_agent.fisher.head import Features, LinearHead
 
 UNIT = 2.0**-10
@@ -82,6 +83,19 @@ class PrivateHead:
 
     head: LinearHead
     rho: Fraction
+
+
+def public_scale(parameters: FisherParameters, n_features: int) -> PublicScale:
+    """Return the scale that a space fixes.
+
+    Args:
+        parameters: What the space fixes about Fisher sketches; its head is a private one.
+        n_features: Length of a feature vector.
+
+    Raises:
+        SpaceError: If the space fixes it for another number of features.
+    """
+    return PublicScale(parameters.centre(n_features), parameters.head_scale)
 
 
 def fit_private_head(

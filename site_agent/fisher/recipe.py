@@ -26,6 +26,7 @@ class FisherRecipe:
         seed: Seed of labels and noise.
         head: Which classifier, see `FisherParameters`. With any but a fitted one, clip (unless given), unit
             and scale of the head come from public images, so that the sketch can be released privately.
+        head_share: What a private head may spend, see `FisherParameters`.
     """
 
     granularity: Granularity = "filter"
@@ -35,6 +36,7 @@ class FisherRecipe:
     head_decay: float = 0.1
     seed: int = 0
     head: Head = "fitted"
+    head_share: float = 0.5
 
     def parameters(self, extractor: Extractor, public: Iterable[Tensor] = ()) -> FisherParameters:
         """Return the parameters for a network.
@@ -55,8 +57,8 @@ class FisherRecipe:
         expected = self._choices(extractor)
         if self.head != "fitted":
             clip = self.clip or parameters.clip
-            scale, bits = parameters.head_scale, parameters.scale_bits
-            expected = replace(expected, head_scale=scale, scale_bits=bits, clip=clip)
+            found = {name: getattr(parameters, name) for name in ("head_scale", "head_centre", "scale_bits")}
+            expected = replace(expected, clip=clip, **found)
         return expected == parameters
 
     def _choices(self, extractor: Extractor) -> FisherParameters:
@@ -71,4 +73,5 @@ class FisherRecipe:
             self.head_decay,
             self.seed,
             self.head,
+            head_share=self.head_share,
         )

@@ -1,6 +1,8 @@
 """The Fisher sketch of a task: a head from the features of one pass, gradients from the next."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import cast
 
 import numpy as np
@@ -13,6 +15,13 @@ from federation.sketches.fisher_parameters import FisherParameters
 from site_agent.extractors import Extractor
 from site_agent.fisher.head import LinearHead
 from site_agent.fisher.montecarlo import MonteCarlo
+from site_agent.fisher.private_head import (
+    Examples,
+    PrivateHead,
+    fit_exact_head,
+    fit_private_head,
+    public_scale,
+)
 from site_agent.fisher.public_head import public_head
 from site_agent.fisher.variational import DRAWS, Variational
 from site_agent.loading import Batch
@@ -24,32 +33,62 @@ HEAD_IMAGES = 20_000
 Pass = Callable[[], Iterator[Batch]]
 
 
+@dataclass(frozen=True)
+class HeadTerms:
+    """What a private head needs to know of a task.
+
+    Args:
+        n_classes: Number of classes in the listing.
+        weight: How often the images of one patient count together, at most.
+        rho: What the fit may spend; 0 fits without noise, for sketches that are not released with noise.
+    """
+
+    n_classes: int
+    weight: int = 1
+    rho: Fraction = Fraction(0)
+
+
 class HeadImages:
     """Features and labels for the head: of all images, or of every k-th where there are very many.
 
     Which images are kept depends on their number alone, not on the batches they come in.
+
+    Args:
+        limit: Images that are kept at most; None keeps all, so that nobody's depend on how many others
+            there are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = HEAD_IMAGES) -> None:
+        self._limit = limit
+        self._counts: list[npt.NDArray[np.int64]] = []
         self._stride, self._seen, self._kept = 1, 0, 0
         self._features: list[npt.NDArray[np.float32]] = []
         self._labels: list[npt.NDArray[np.int64]] = []
 
-    def add(self, features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> None:
+    def add(
+        self,
+        features: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         """Take the next images.
 
         Args:
             features: float32 [N, n_features].
             labels: int64 [N].
+            counts: int64 [N], how often each image counts, which only a private head heeds; None for once.
         """
+        counts = np.ones(len(labels), np.int64) if counts is None else counts
         part = slice(-self._seen % self._stride, None, self._stride)
         self._features.append(features[part])
         self._labels.append(labels[part])
+        self._counts.append(counts[part])
         self._seen += len(features)
         self._kept += len(labels[part])
-        while self._kept > HEAD_IMAGES:
+        while self._limit is not None and self._kept > self._limit:
             self._features = [np.concatenate(self._features)[::2].copy()]
             self._labels = [np.concatenate(self._labels)[::2].copy()]
+            self._counts = [np.concatenate(self._counts)[::2].copy()]
             self._stride, self._kept = 2 * self._stride, len(self._labels[0])
 
     def head(self, decay: float) -> LinearHead:
@@ -58,25 +97,50 @@ class HeadImages:
         Raises:
             DataError: If they show fewer than two classes.
         """
+        known = self.examples(0)
+        return LinearHead.fit(known.features, known.labels, decay)
+
+    def examples(self, n_classes: int) -> Examples:
+        """Return what is known of these images.
+
+        Raises:
+            DataError: If there are none.
+        """
         if not self._features:
             raise DataError("there are no images to classify")
-        return LinearHead.fit(np.concatenate(self._features), np.concatenate(self._labels), decay)
+        labels, counts = np.concatenate(self._labels), np.concatenate(self._counts)
+        return Examples(np.concatenate(self._features), labels, counts, n_classes)
 
 
-def task_head(parameters: FisherParameters, images: HeadImages, n_features: int) -> LinearHead:
-    """Return the classifier whose Fisher information is measured.
+def head_images(parameters: FisherParameters | None) -> HeadImages | None:
+    """Return where the images for a head are collected; None where no head is fitted."""
+    if parameters is None or parameters.head == "public":
+        return None
+    return HeadImages(None if parameters.head == "dp" else HEAD_IMAGES)
+
+
+def task_head(
+    parameters: FisherParameters, images: HeadImages | None, n_features: int, terms: HeadTerms
+) -> PrivateHead:
+    """Return the classifier whose Fisher information is measured, and what its fit cost.
 
     Args:
         parameters: What the space fixes.
-        images: What a head is fitted to; a public one takes none.
+        images: What a head is fitted to, as ``head_images`` collects it; a public one takes none.
         n_features: Length of a feature vector.
+        terms: What a private head needs to know.
 
     Raises:
         DataError: If a head has to be fitted and the images show fewer than two classes.
     """
-    if parameters.head == "public":
-        return public_head(parameters, n_features)
-    return images.head(parameters.head_decay)
+    if images is None:
+        return PrivateHead(public_head(parameters, n_features), Fraction(0))
+    if parameters.head == "fitted":
+        return PrivateHead(images.head(parameters.head_decay), Fraction(0))
+    examples, scale = images.examples(terms.n_classes), public_scale(parameters, n_features)
+    if not terms.rho:
+        return PrivateHead(fit_exact_head(examples, scale), Fraction(0))
+    return fit_private_head(examples, scale, terms.rho, weight=terms.weight)
 
 
 def n_passes(parameters: FisherParameters, n_images: int) -> int:
