@@ -1,4 +1,4 @@
-"""How well a linear head on frozen features classifies when its fit protects every image, and by which method.
+"""How well a linear head on frozen features classifies when its fit protects every image, by method.
 
 ``python -m benchmarks.private_head DIR [--json]`` reads a directory of tasks (one folder with images.zip and
 labels.csv each, or .npz files), extracts features once, and compares at equal (ε, δ), unit one image: full

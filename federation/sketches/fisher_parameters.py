@@ -15,9 +15,10 @@ Granularity = Literal["filter", "kernel"]
 Estimator = Literal["montecarlo", "variational"]
 Head = Literal["fitted", "public", "dp"]
 _CHOICES = (("granularity", Granularity), ("estimator", Estimator), ("head", Head))
-_LEFT_OUT: dict[object, tuple[str, ...]] = {
+_LEFT_OUT: dict[str, tuple[str, ...]] = {
     "fitted": ("head", "head_scale", "head_centre", "head_share"),
     "public": ("head_centre", "head_share"),
+    "dp": (),
 }
 """Head → fields that a space with such a head does not say."""
 
@@ -108,7 +109,7 @@ class FisherParameters:
             SpaceError: If something is missing, unknown or impossible.
         """
         names = {field.name for field in fields(cls)}
-        if set(parameters) != names - set(_LEFT_OUT.get(parameters.get("head", "fitted"), ())):
+        if set(parameters) != names - set(_left_out(parameters.get("head", "fitted"))):
             raise SpaceError(
                 f"a Fisher sketch is described by {sorted(parameters)}, expected {sorted(names)}",
                 remedy="build the space again with this version",
@@ -122,7 +123,7 @@ class FisherParameters:
     def to_space(self) -> Parameters:
         """Return the parameters as a space holds them; the usual head is left unsaid."""
         values = {**asdict(self), "layout": str(self.layout)}
-        return {name: value for name, value in values.items() if name not in _LEFT_OUT.get(self.head, ())}
+        return {name: value for name, value in values.items() if name not in _left_out(self.head)}
 
     def centre(self, n_features: int) -> npt.NDArray[np.float64]:
         """Return float64 [n_features]: where the features of public images lie on average.
@@ -137,6 +138,10 @@ class FisherParameters:
                 remedy="build the space again",
             )
         return centre
+
+
+def _left_out(head: object) -> tuple[str, ...]:
+    return _LEFT_OUT.get(str(head), _LEFT_OUT["public"])
 
 
 def encode_centre(centre: npt.NDArray[np.float64]) -> str:
