@@ -213,7 +213,7 @@ class PrivateRelease:
             SPACE: self.space.space_id,
             "weight": exact.weight,
             "noise": dict(drawn.noised.noise),
-        }
+        } | ({"spent": {kind: str(rho) for kind, rho in exact.spent.items()}} if exact.spent else {})
         charge = self._charge(fingerprint.fingerprint_id, group, drawn.noised.rho)
         pending = Pending(self._digest, replace(charge, mechanism=mechanism), fingerprint, group.tokens)
         return self.settlement.settle(pending, self.policy.budgets())

@@ -185,7 +185,7 @@ class CdfSketch(Sketch):
     def sensitivity(self, images_per_patient: int) -> Mapping[str, Sensitivity]:
         """Return the sensitivities: one image adds 1 to the count and a clipped vector to the sums.
 
-        Derivation: docs/privacy-sensitivity.md, "Cumulative frequencies".
+        Derivation: docs/privacy-sensitivity.md#cumulative-frequencies.
 
         Args:
             images_per_patient: How often the images of one patient are counted at most.

@@ -1,6 +1,7 @@
 """Fisher sketches on the whole way: network, head, gradients, release, catalogue, distances."""
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,6 +14,11 @@ from deploy.federation_file import FederationConfig
 from deploy.progress_display import ProgressDisplay
 from deploy.simulation import simulate
 from federation.errors import ConfigError
+from federation.identity import Identity
+from federation.privacy.accounting import rho_for, rho_of
+from site_agent.ledger.chain import read_chain
+from site_agent.ledger.storage import LedgerFiles
+from site_agent.state import SiteState
 
 
 def run(folder, fisher="", trusts=("open", "open", "open")):
@@ -118,3 +124,40 @@ def test_private_sites_release_every_kind_with_noise(tmp_path):
         assert set(entry.fingerprint.sketches) == {"fisher", "mean-embedding", "moments"}
         assert all(sketch.noise for sketch in entry.fingerprint.sketches.values())
     assert {"mmd-unbiased", "fed", "kld-mean-target"} <= set(matrices(done))
+
+
+def test_heads_fitted_with_noise_are_charged_with_the_noise_of_the_sketches(tmp_path):
+    path = write_small_federation(tmp_path, trusts=("private", "private", "listen"))
+    kinds = 'private = true\nsketches = ["fisher", "moments"]\n[space.fisher]\nhead = "dp"\nhead_share = 0.25'
+    text = path.read_text().replace("bins = 20", "bins = 20\n")
+    text = text.replace('distance = "js"', 'distance = "fed"')
+    budget = f"{kinds}\n[privacy]\nrelease_eps = 8.0\neps = 20.0\ndelta = 1e-3\n"
+    path.write_text(text.replace("[[site]]", f"{budget}[[site]]", 1))
+    done = simulate(FederationConfig.read(path), ProgressDisplay(Console(quiet=True)))
+    assert done.problems == ()
+    catalogue = Catalogue(done.catalogue)
+    entries = catalogue.entries(catalogue.latest_space())
+    assert len(entries) == 2
+    most = rho_for(8.0, 1e-3)
+    for entry in entries:
+        stated, site = entry.fingerprint.privacy, entry.fingerprint.site
+        (charge,) = charges(tmp_path / f"run/sites/{site}")
+        head, noise = Fraction(charge.mechanism["spent"]["fisher"]), cost_of_noise(entry.fingerprint)
+        assert charge.rho == Fraction(stated.rho) == head + noise <= most
+        assert most / 2 / 4 * Fraction(99, 100) < head <= most / 2 / 4
+    ranking = json.loads((tmp_path / "run/sites/cork/rankings/digits.json").read_bytes())
+    assert {choice["source"] for choice in ranking} == {"anna/digits", "bern/digits"}
+
+
+def charges(state):
+    files = LedgerFiles(state)
+    key = Identity.load_or_create(state.name, SiteState(state).key_path).public_key
+    return [entry.charge for entry in read_chain(files, key).entries if entry.charge]
+
+
+def cost_of_noise(fingerprint):
+    return sum(
+        rho_of(bound.l2_squared, sketch.noise[name])
+        for sketch in fingerprint.sketches.values()
+        for name, bound in sketch.sensitivity(fingerprint.privacy.weight).items()
+    )

@@ -10,11 +10,12 @@ from hypothesis.extra.numpy import arrays
 from federation.errors import FingerprintError, PolicyError, SpaceError, SpaceMismatchError
 from federation.sketches import FisherSketch, decode_sketch, encode_arrays
 from federation.sketches.fisher_layout import LayerShape, Layout
-from federation.sketches.fisher_parameters import FisherParameters
+from federation.sketches.fisher_parameters import FisherParameters, encode_centre
 from tests.support.sensitivity import assert_reached, assert_within
 
 KERNEL = FisherParameters(Layout((LayerShape("a", 2, 3), LayerShape("b", 4, 1))), granularity="kernel")
 CLIPPED = replace(KERNEL, clip=0.5, scale_bits=20, head="public", head_scale=3.5)
+DP = {"head": "dp", "head_scale": 1.0, "head_centre": "", "head_share": 0.5}
 images = arrays(np.float32, st.tuples(st.integers(0, 6), st.just(10)), elements=st.floats(0, 1e4, width=32))
 
 
@@ -138,7 +139,12 @@ def test_the_usual_head_is_left_unsaid_so_that_spaces_keep_their_ids():
 
 
 def test_parameters_survive_the_space():
-    assert FisherParameters.read(CLIPPED.to_space()) == CLIPPED
+    private = replace(CLIPPED, head="dp", head_centre=encode_centre(np.array([0.5, -2.0])), head_share=0.25)
+    for parameters in (CLIPPED, private):
+        assert FisherParameters.read(parameters.to_space()) == parameters
+    assert private.centre(2).tolist() == [0.5, -2.0]
+    with pytest.raises(SpaceError, match="2 numbers does not fit 3 features"):
+        private.centre(3)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +166,10 @@ def test_parameters_survive_the_space():
         ({"head": "public"}, "expected"),
         ({"head": "private", "head_scale": 1.0}, "head 'private' is unknown"),
         ({"head": "public", "head_scale": 0.0}, "head_scale of 0.0 is impossible"),
+        ({"head": "public", "head_scale": 1.0, "head_share": 0.5}, "expected"),
+        (DP | {"head_share": 1.0}, "head_share of 1.0 leaves nothing"),
+        (DP | {"head_centre": "?"}, "no Base64 of floats"),
+        (DP | {"head_centre": "AAAA"}, "no Base64 of floats"),
     ],
 )
 def test_impossible_parameters_are_refused(changes, complaint):

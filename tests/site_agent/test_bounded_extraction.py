@@ -1,6 +1,7 @@
 """Sketches of bounded patients: how far one of them moves a sketch, and that nobody moves another's share."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.errors import FingerprintError, PolicyError
+from federation.privacy.accounting import rho_of
+from federation.privacy.mechanism import add_noise
 from federation.sampling import SamplingPlan
 from federation.sketches import CdfSketch, FisherSketch, HistogramSketch, MeanEmbeddingSketch, MomentSketch
 from federation.sketches.fisher_layout import LayerShape, Layout
-from federation.sketches.fisher_parameters import FisherParameters
+from federation.sketches.fisher_parameters import FisherParameters, encode_centre
 from federation.space import ExtractorIdentity, Space, Transform, equal_width_edges
 from site_agent.extraction import Sketched, Work, sketch, sketch_once
 from site_agent.extractors import ExtractorSpec, load_extractor
@@ -281,3 +284,55 @@ def test_squared_gradients_of_an_image_are_the_same_to_the_bit_at_every_position
     assert expected.max() > 0
     for place in (1, network.step - 1, network.step, network.step + 1):
         np.testing.assert_array_equal(squares(images.roll(place, 0))[place], expected)
+
+
+RHO = Fraction(1, 10)
+
+
+def with_private_head(images, rho=RHO):
+    head = replace(FISHER, head="dp", head_scale=2.0, head_centre=encode_centre(np.zeros(6)), head_share=0.25)
+    space = replace(SPACE, sketches={"histogram": {}, "fisher": head.to_space()})
+    work = bounded(named(images), 4)
+    return Work.of_patients(work.patients, space, 0.99, FAR_FUTURE, rho=rho)
+
+
+PEOPLE = [((i * 40, 0, 90), f"patient {i % 4}") for i in range(6)]
+
+
+def test_a_noisy_head_spends_its_share_of_the_fisher_part_and_the_release_is_charged_for_it():
+    found = sketch(with_private_head(PEOPLE), Colours(), lambda *_: None)
+    most = RHO / 2 / 4
+    assert most * Fraction(99, 100) < found.spent["fisher"] <= most
+    release = add_noise(found.sketches, RHO, found.weight, spent=found.spent)
+    noise = sum(
+        rho_of(bound.l2_squared, release.noise[f"{kind}.{name}"])
+        for kind, exact in found.sketches.items()
+        for name, bound in exact.sensitivity(found.weight).items()
+    )
+    assert release.rho == noise + found.spent["fisher"] <= RHO
+
+
+def test_sketches_under_a_noisy_head_are_never_kept_and_each_has_a_head_of_its_own(tmp_path, monkeypatch):
+    heads = []
+
+    class Seen(Squares):
+        def __init__(self, extractor, head, parameters):
+            heads.append(head.weights)
+
+    monkeypatch.setattr(fisher_task, "MonteCarlo", Seen)
+    for _ in range(2):
+        sketch_once(with_private_head(PEOPLE), Colours(), tmp_path, lambda *_: None)
+    assert not list(tmp_path.iterdir())
+    assert not np.allclose(*heads)
+
+
+def test_a_private_head_of_bounded_patients_needs_a_budget():
+    with pytest.raises(PolicyError, match="without a budget"):
+        with_private_head(PEOPLE, rho=Fraction(0))
+
+
+def test_an_exact_sketch_in_a_space_with_private_heads_has_the_noise_free_head_and_is_kept(tmp_path):
+    work = replace(with_private_head(PEOPLE), patients=None, rho=Fraction(0))
+    done = sketch_once(work, Colours(), tmp_path, lambda *_: None)
+    assert done.spent == {}
+    assert sketch_once(work, Colours(), tmp_path, lambda *_: None).sketches == done.sketches

@@ -136,3 +136,21 @@ def release_variance(sketch):
 
 def test_exact_counts_are_balanced_already():
     assert SKETCHES["histogram"].balanced is SKETCHES["histogram"].counts
+
+
+def test_what_was_spent_before_is_taken_from_one_kind_and_counted():
+    kind, others = min(SKETCHES), sorted(SKETCHES)[1:]
+    before = RHO / len(SKETCHES) / 4
+    plain = add_noise(SKETCHES, RHO, randomness=stream(0))
+    release = add_noise(SKETCHES, RHO, randomness=stream(0), spent={kind: before})
+    for name, variance in release.noise.items():
+        factor = Fraction(4, 3) if name.startswith(f"{kind}.") else 1
+        assert variance == pytest.approx(float(factor * plain.noise[name]), rel=1e-2)
+    assert others
+    assert before + RHO / 2 < release.rho <= RHO
+
+
+def test_a_kind_with_nothing_left_is_not_released():
+    part = RHO / len(SKETCHES)
+    with pytest.raises(BudgetError, match="spent before there was a sketch"):
+        add_noise(SKETCHES, RHO, spent={min(SKETCHES): part})

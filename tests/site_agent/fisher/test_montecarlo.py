@@ -11,7 +11,7 @@ from site_agent.fisher.layers import TASK2VEC
 from site_agent.fisher.montecarlo import MonteCarlo, log_probability_slopes, uniform
 from site_agent.fisher.public_head import public_head
 from site_agent.fisher.recipe import FisherRecipe
-from site_agent.fisher.task import HeadImages, estimate, task_head
+from site_agent.fisher.task import HeadImages, HeadTerms, estimate, task_head
 from site_agent.loading import Batch
 from tests.support.sensitivity import assert_within
 
@@ -152,7 +152,7 @@ def test_a_patient_moves_a_whole_sketch_no_further_than_declared(extractor):
     parameters = FisherRecipe(head="public", clip=1e-4).parameters(extractor, [images])
 
     def of(used):
-        head = task_head(parameters, HeadImages(), extractor.n_features)
+        head = task_head(parameters, None, extractor.n_features, HeadTerms(3)).head
         return estimate(in_batches(images[used], labels[used], 4), extractor, head, parameters, 1)
 
     assert_within(of(slice(3, 12)), of(slice(0, 12)), 3)
@@ -193,9 +193,8 @@ def test_squares_are_those_of_log_probability_of_one_image_at_a_time(extractor):
     np.testing.assert_allclose(found, torch.stack(expected).numpy(), rtol=2e-2, atol=1e-9)
 
 
-def test_the_head_of_very_many_images_is_fitted_to_every_kth(monkeypatch):
-    monkeypatch.setattr("site_agent.fisher.task.HEAD_IMAGES", 10)
-    kept = HeadImages()
+def test_the_head_of_very_many_images_is_fitted_to_every_kth():
+    kept = HeadImages(10)
     x, y = np.arange(25, dtype=np.float32)[:, None], np.arange(25) // 3 % 2
     for part in (slice(0, 4), slice(4, 15), slice(15, 25)):
         kept.add(x[part], y[part])

@@ -6,11 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.errors import BudgetError
+from federation.sketches.fisher_layout import LayerShape, Layout
+from federation.sketches.fisher_parameters import FisherParameters, encode_centre
 from site_agent.fisher import private_head
 from site_agent.fisher.private_head import LENGTH, Examples, PublicScale, fit_exact_head, fit_private_head
+from site_agent.fisher.task import HeadTerms, head_images, task_head
 
 SCALE = PublicScale(np.full(8, 5.0), 4.0)
 RHO = Fraction(1, 40)
+PARAMETERS = FisherParameters(
+    Layout((LayerShape("a", 4, 1),)), head="dp", head_scale=4.0, head_centre=encode_centre(SCALE.centre)
+)
 
 
 def blobs(n=600, n_classes=3, seed=0):
@@ -77,3 +83,34 @@ def test_nothing_but_a_budget_buys_a_head():
         fit(*blobs(10), rho=Fraction(0))
     with pytest.raises(BudgetError, match="in 0 steps"):
         fit(*blobs(10), steps=0)
+
+
+def test_a_private_head_is_another_every_time_and_an_exact_one_is_not():
+    x, y = blobs(60)
+    assert not np.allclose(fit(x, y).head.weights, fit(x, y).head.weights)
+    first, second = (fit_exact_head(examples(x, y), SCALE).weights for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_class_that_nobody_has_is_part_of_the_head():
+    x, y = blobs(60)
+    assert fit(x[y < 2], y[y < 2]).head.weights.shape == (3, 8)
+
+
+def test_images_for_a_private_head_are_all_kept_however_many_there_are():
+    kept = head_images(PARAMETERS)
+    for _ in range(3):
+        kept.add(*blobs(9_000), np.full(9_000, 2))
+    known = kept.examples(3)
+    assert len(known.features) == len(known.labels) == 27_000
+    assert known.counts.sum() == 54_000
+
+
+def test_the_head_of_a_task_spends_what_it_may_and_nothing_where_no_noise_is_asked_for():
+    kept = head_images(PARAMETERS)
+    kept.add(*blobs(60), np.full(60, 12))
+    noisy = task_head(PARAMETERS, kept, 8, HeadTerms(3, weight=12, rho=RHO))
+    assert Fraction(99, 100) * RHO < noisy.rho <= RHO
+    exact = task_head(PARAMETERS, kept, 8, HeadTerms(3))
+    assert exact.rho == 0
+    assert exact.head.weights.shape == noisy.head.weights.shape
