@@ -34,8 +34,8 @@ def draws(monkeypatch):
     """What noise was added to, and what came out, draw by draw."""
     found, real = [], private_release.add_noise
 
-    def add_noise(sketches, rho, weight):
-        found.append((sketches, real(sketches, rho, weight)))
+    def add_noise(sketches, rho, weight, **spent):
+        found.append((sketches, real(sketches, rho, weight, **spent)))
         return found[-1][1]
 
     monkeypatch.setattr(private_release, "add_noise", add_noise)
