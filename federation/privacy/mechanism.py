@@ -8,7 +8,7 @@ from fractions import Fraction
 from federation.errors import BudgetError, PolicyError
 from federation.privacy.accounting import rho_of, variance_for
 from federation.privacy.inversion import Randomness
-from federation.privacy.noise import discrete_gaussian
+from federation.privacy.noise import checked_variance, discrete_gaussian
 from federation.sketches import Sketch, decode_sketch, encode_arrays
 
 
@@ -48,20 +48,40 @@ def add_noise(
         BudgetError: If there is nothing to spend.
         PolicyError: If there is no sketch, or one has no bounded sensitivity.
     """
-    if not sketches:
-        raise PolicyError("a private release of no sketch is empty", remedy="name a kind of sketch")
-    if rho <= 0:
-        raise BudgetError(f"a private release of ρ = {rho} is impossible", remedy="give it a positive budget")
-    variances = {
-        f"{kind}.{array}": (variance_for(bound.l2_squared, part), bound.l2_squared)
-        for kind, sketch in sorted(sketches.items())
-        for array, bound in sketch.sensitivity(weight).items()
-        for part in [rho / len(sketches) * sketch.shares[array]]
-    }
-    noise = {name: variance for name, (variance, _) in variances.items()}
-    spent = sum((rho_of(l2_squared, variance) for variance, l2_squared in variances.values()), Fraction(0))
+    noise, spent = planned_noise(sketches, rho, weight)
     noisy = {
         name: array + discrete_gaussian(array.shape, noise[name], randomness)
         for name, array in encode_arrays(sketches).items()
     }
     return Noised({kind: decode_sketch(kind, noisy, noise) for kind in sketches}, noise, spent)
+
+
+def planned_noise(
+    sketches: Mapping[str, Sketch], rho: Fraction, weight: int
+) -> tuple[dict[str, int], Fraction]:
+    """Return the noise that a release would carry and what it would cost, which no image has a part in.
+
+    Args:
+        sketches: Kind → sketch of any images or of none, bound to its space.
+        rho: What may be spent.
+        weight: How often the images of one patient are counted together at most.
+
+    Returns:
+        ``kind.array`` → variance of the noise in each of its numbers; ρ.
+
+    Raises:
+        BudgetError: If there is nothing to spend, or no such noise can be drawn.
+        PolicyError: If there is no sketch, or one has no bounded sensitivity.
+    """
+    if not sketches:
+        raise PolicyError("a private release of no sketch is empty", remedy="name a kind of sketch")
+    if rho <= 0:
+        raise BudgetError(f"a private release of ρ = {rho} is impossible", remedy="give it a positive budget")
+    variances = {
+        f"{kind}.{array}": (checked_variance(variance_for(bound.l2_squared, part)), bound.l2_squared)
+        for kind, sketch in sorted(sketches.items())
+        for array, bound in sketch.sensitivity(weight).items()
+        for part in [rho / len(sketches) * sketch.shares[array]]
+    }
+    spent = sum((rho_of(l2_squared, variance) for variance, l2_squared in variances.values()), Fraction(0))
+    return {name: variance for name, (variance, _) in variances.items()}, spent
