@@ -41,6 +41,7 @@ def check_noise(fingerprint: Fingerprint) -> None:
     _check_number_of_images(fingerprint)
     for kind, sketch in fingerprint.sketches.items():
         _check_numbers(kind, sketch)
+        _check_noise_is_there(kind, sketch)
         if isinstance(sketch, HistogramSketch):
             _check_rows(sketch)
 
@@ -146,10 +147,34 @@ def _check_numbers(kind: str, sketch: Sketch) -> None:
             )
 
 
+def _check_noise_is_there(kind: str, sketch: Sketch) -> None:
+    """Numbers with noise are at least as large as noise alone makes them.
+
+    Σ(q + z)² = Σq² + 2Σqz + Σz² where the middle term deviates by 2σ√Σq². Whatever Σq² is, eight deviations
+    take away 64 σ² of the first two at most, and 8√(2s) σ² of the last. Who states more noise than there is
+    would be given the difference as a bonus: distances are lowered by what stated noise adds to them.
+    """
+    for name, array in sketch.arrays().items():
+        variance, size = sketch.noise[name], array.size
+        found = float(np.square(array, dtype=np.float64).sum())
+        least = variance * (size - _BEYOND * math.sqrt(2 * size) - _BEYOND**2)
+        if found < least:
+            raise IntakeError(
+                f"{kind}.{name} is said to carry noise of variance {variance:,}, but its mean square is only "
+                f"{found / size:,.4g}: there is less noise in it than it says"
+            )
+
+
 def _check_rows(sketch: HistogramSketch) -> None:
-    """Every row counts the same images, so that noise alone makes their totals differ."""
+    """Every row counts the same images, so that noise alone makes their totals differ, and must."""
     totals = sketch.counts.sum(axis=1)
     spread = int(np.ptp(totals))
+    free, unit = len(totals) - 1, sketch.n_bins * sketch.noise["counts"]
+    if float(np.var(totals)) * len(totals) < unit * (free - _BEYOND * math.sqrt(2 * free)):
+        raise IntakeError(
+            f"the rows of its histogram differ by {spread:,} images at most, which is less than the noise it "
+            "states makes of them"
+        )
     allowed = _BAND * math.sqrt(2 * sketch.n_bins * sketch.noise["counts"])
     if spread > allowed:
         raise IntakeError(

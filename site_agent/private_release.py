@@ -15,7 +15,7 @@ from functools import cached_property
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import PolicyError
 from federation.privacy.accounting import eps_of
-from federation.privacy.mechanism import Noised, add_noise
+from federation.privacy.mechanism import Noised, add_noise, planned_noise
 from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
 from federation.sampling import SamplingPlan
 from federation.sketches import Sketch, zeros
@@ -25,7 +25,7 @@ from federation.trust import TrustMode
 from site_agent.data import ImageSource
 from site_agent.extraction import Sketched
 from site_agent.ledger.budget import Charge
-from site_agent.patients import is_known
+from site_agent.patients import is_known, total_weight
 from site_agent.pending import Pending, Standing
 from site_agent.policy import TaskPolicy
 from site_agent.release import Candidate
@@ -180,8 +180,8 @@ class PrivateRelease:
         terms = self.policy.terms
         budgets = self.policy.budgets()
         self.settlement.ledger.check(self._charge("not yet drawn", group, terms.release_rho), budgets)
-        for zero in zeros(self.space).values():
-            zero.sensitivity(1)
+        # Before any image is read: what depends on images afterwards must not tell of them by a refusal.
+        planned_noise(zeros(self.space), terms.release_rho, total_weight(terms.images_per_patient))
         exact = self.sketch(group.source)
         self.policy.require_enough(exact.n_patients)
         noised = add_noise(exact.sketches, terms.release_rho, exact.weight, spent=exact.spent)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from federation.errors import BudgetError, PolicyError
 from federation.privacy.accounting import rho_of, variance_for
 from federation.privacy.inversion import Randomness
-from federation.privacy.noise import discrete_gaussian
+from federation.privacy.noise import checked_variance, discrete_gaussian
 from federation.sketches import Sketch, decode_sketch, encode_arrays
 
 NOTHING: Mapping[str, Fraction] = MappingProxyType({})
@@ -55,25 +55,51 @@ def add_noise(
         BudgetError: If there is nothing to spend, or nothing is left of a kind's part.
         PolicyError: If there is no sketch, or one has no bounded sensitivity.
     """
+    noise, total = planned_noise(sketches, rho, weight, spent=spent)
+    noisy = {
+        name: array + discrete_gaussian(array.shape, noise[name], randomness)
+        for name, array in encode_arrays(sketches).items()
+    }
+    return Noised({kind: decode_sketch(kind, noisy, noise) for kind in sketches}, noise, total)
+
+
+def planned_noise(
+    sketches: Mapping[str, Sketch],
+    rho: Fraction,
+    weight: int,
+    *,
+    spent: Mapping[str, Fraction] = NOTHING,
+) -> tuple[dict[str, int], Fraction]:
+    """Return the noise that a release would carry and what it would cost, which no image has a part in.
+
+    Args:
+        sketches: Kind → sketch of any images or of none, bound to its space.
+        rho: What may be spent.
+        weight: How often the images of one patient are counted together at most.
+        spent: Kind → what was spent of its part before, on what its sketch is made with.
+
+    Returns:
+        ``kind.array`` → variance of the noise in each of its numbers; ρ.
+
+    Raises:
+        BudgetError: If there is nothing to spend, nothing is left of a kind's part, or no such noise can be
+            drawn.
+        PolicyError: If there is no sketch, or one has no bounded sensitivity.
+    """
     if not sketches:
         raise PolicyError("a private release of no sketch is empty", remedy="name a kind of sketch")
     if rho <= 0:
         raise BudgetError(f"a private release of ρ = {rho} is impossible", remedy="give it a positive budget")
     parts = {kind: _left(kind, part_of_kind(rho, len(sketches)), spent) for kind in sketches}
     variances = {
-        f"{kind}.{array}": (variance_for(bound.l2_squared, part), bound.l2_squared)
+        f"{kind}.{array}": (checked_variance(variance_for(bound.l2_squared, part)), bound.l2_squared)
         for kind, sketch in sorted(sketches.items())
         for array, bound in sketch.sensitivity(weight).items()
         for part in [parts[kind] * sketch.shares[array]]
     }
-    noise = {name: variance for name, (variance, _) in variances.items()}
     costs = (rho_of(l2_squared, variance) for variance, l2_squared in variances.values())
     total = sum(costs, sum(spent.values(), Fraction(0)))
-    noisy = {
-        name: array + discrete_gaussian(array.shape, noise[name], randomness)
-        for name, array in encode_arrays(sketches).items()
-    }
-    return Noised({kind: decode_sketch(kind, noisy, noise) for kind in sketches}, noise, total)
+    return {name: variance for name, (variance, _) in variances.items()}, total
 
 
 def part_of_kind(rho: Fraction, n_kinds: int) -> Fraction:

@@ -51,13 +51,18 @@ def discrete_gaussian(
     References:
         Canonne, Kamath, Steinke 2020, "The Discrete Gaussian for Differential Privacy", definition 1.
     """
-    variance = _checked_variance(variance)
+    variance = checked_variance(variance)
     n = math.prod(shape) if isinstance(shape, tuple) else shape
     draw = _from_table if variance <= LARGEST_IN_A_TABLE else _from_blocks
     return draw(n, variance, randomness).reshape(shape)
 
 
-def _checked_variance(variance: int) -> int:
+def checked_variance(variance: int) -> int:
+    """Return a variance that noise can be drawn with.
+
+    Raises:
+        BudgetError: If it is no integer from 1 to 2^60.
+    """
     if isinstance(variance, bool) or not isinstance(variance, Integral):
         raise BudgetError(
             f"a noise variance of {variance!r} is no integer",

@@ -188,8 +188,8 @@ def _claim(path: Path, content: bytes, entries: Sequence[Entry | None], key: str
 def _mismatch(entry: Entry, fingerprint: Fingerprint) -> str | None:
     if entry.charge is None or entry.charge.task != fingerprint.card.task:
         return f"which is no charge of task {fingerprint.card.task}"
-    # A sum over cohorts is paid for by several entries; it names the last one.
-    rho = Fraction(fingerprint.privacy.rho)
-    if fingerprint.privacy.cohorts <= 1 and rho != entry.charge.rho:
-        return f"but states ρ {rho} instead of {entry.charge.rho}"
+    # A sum over cohorts is paid for by several entries; it names the last one and states the dearest.
+    rho, paid = Fraction(fingerprint.privacy.rho), entry.charge.rho
+    if rho != paid if fingerprint.privacy.cohorts <= 1 else rho < paid:
+        return f"but states ρ {rho} instead of {paid}"
     return None

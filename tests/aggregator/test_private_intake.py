@@ -8,6 +8,7 @@ import pytest
 from factories import make_fingerprint, make_identity, make_noisy_space, make_private_fingerprint, make_space
 
 from aggregator.intake import admit
+from aggregator.private_intake import _check_rows
 from federation.errors import IntakeError
 from federation.privacy.accounting import eps_of
 from federation.privacy.statement import PrivacyStatement
@@ -65,7 +66,7 @@ def test_a_sum_of_cohorts_costs_what_one_of_them_cost(identity):
 def test_a_smaller_rho_than_the_noise_supports_is_refused(identity, sent):
     rho = Fraction(sent.privacy.rho) * Fraction(99, 100)
     lying = stating(sent, rho=str(rho), eps=eps_of(rho, 1e-6))
-    refused(identity, lying, r"claims ρ = 0\.49\d+, but noise of the variances it states costs 0\.5")
+    refused(identity, lying, r"claims ρ = 0\.494\d+, but noise of the variances it states costs 0\.4999")
 
 
 def test_patients_that_weigh_more_than_the_noise_was_made_for_are_refused(identity):
@@ -165,3 +166,26 @@ def test_noise_that_left_no_patient_is_refused(identity, sent):
     sketch = sent.sketches["histogram"]
     empty = HistogramSketch(np.zeros_like(sketch.counts), noise=sketch.noise)
     refused(identity, replace(sent, sketches={**sent.sketches, "histogram": empty}), "from no image")
+
+
+def with_noise_stated(fingerprint, factor):
+    """The same numbers, said to carry so many times their noise."""
+    noise = {name: factor * variance for name, variance in fingerprint.privacy.noise.items()}
+    sketches = {
+        kind: replace(sketch, noise={name: factor * variance for name, variance in sketch.noise.items()})
+        for kind, sketch in fingerprint.sketches.items()
+    }
+    rho = Fraction(fingerprint.privacy.rho)
+    return stating(replace(fingerprint, sketches=sketches), noise=noise, rho=str(rho))
+
+
+def test_more_noise_than_there_is_would_lower_distances_and_is_refused(identity):
+    space = make_noisy_space("mean-embedding")
+    fingerprint = make_private_fingerprint(identity, "t", space, n=500)
+    refused(identity, with_noise_stated(fingerprint, 10**6), "less noise in it than it says", space)
+
+
+def test_exact_counts_that_are_said_to_be_noisy_are_refused():
+    exact = HistogramSketch(np.full((1280, 4), 250), noise={"counts": 100})
+    with pytest.raises(IntakeError, match="less than the noise it states"):
+        _check_rows(exact)

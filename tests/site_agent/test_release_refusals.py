@@ -112,6 +112,14 @@ def test_a_space_in_which_no_bound_holds_is_refused_before_an_image_is_read(site
     assert_nothing_happened(site)
 
 
+def test_whether_sums_overflow_is_no_answer_about_the_images(tmp_path):
+    # A clip of 2^26 steps: few patients of weight 840 fit into 64 bits, many do not.
+    space = colour_space(kinds={"moments": {"step": 2.0**-25, "clip": 2.0}})
+    terms = {"images_per_patient": 8, "minimum_patients": 1, "sketches": ["moments"]}
+    sites = [write_private_site(tmp_path / str(n), range(n), **terms) for n in (1, 40)]
+    assert {site.refusal(space=space)[0] for site in sites} == {"budget"}
+
+
 def test_a_network_whose_features_depend_on_the_batch_is_refused(site, monkeypatch):
     monkeypatch.setattr(Colours, "ignores_position", False)
     code, text = site.refusal()

@@ -186,6 +186,9 @@ def test_a_sum_of_cohorts_names_the_entry_of_the_last_one(folder):
     path = folder / "fingerprint.safetensors"
     path.write_bytes(private_fingerprint(folder, entry, rho="1/5", cohorts=2).to_bytes())
     assert findings(folder, [path]) == []
+    path.write_bytes(private_fingerprint(folder, entry, rho="1/20", cohorts=2).to_bytes())
+    (found,) = findings(folder, [path])
+    assert "but states ρ 1/20 instead of 1/10" in found
 
 
 def test_a_fingerprint_that_names_no_entry_or_is_damaged_is_found(folder):
