@@ -22,6 +22,7 @@ _BEYOND = 8.0  # standard deviations that none of a million numbers deviates
 _ROUNDING = 1e-6
 _ROUNDED_UP = 1.01  # a site may state more ε than follows from ρ, rounded against itself
 _HASH_LENGTH = 64
+_MOST_IMAGES = 10  # of one patient
 
 
 def check_noise(fingerprint: Fingerprint) -> None:
@@ -54,7 +55,8 @@ def _check_complete(fingerprint: Fingerprint) -> None:
         ("unit", stated.unit, stated.unit in UNITS),
         ("neighbours", stated.neighbours, stated.neighbours == NEIGHBOURS),
         ("delta", stated.delta, 0 < stated.delta * fingerprint.card.n_images < 1),
-        ("images_per_patient", stated.images_per_patient, stated.images_per_patient >= 1),
+        ("images_per_patient", stated.images_per_patient, 1 <= stated.images_per_patient <= _MOST_IMAGES),
+        ("weight", stated.weight, stated.weight == math.lcm(*range(1, stated.images_per_patient + 1))),
         ("cohorts", stated.cohorts, stated.cohorts >= 1),
         ("edges", stated.edges, bool(stated.edges.strip())),
         ("ledger_seq", stated.ledger_seq, type(stated.ledger_seq) is int and stated.ledger_seq >= 0),

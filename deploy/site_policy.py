@@ -25,7 +25,8 @@ class PrivacyConfig(BaseModel):
     period_days: float | None = Field(None, gt=0, description="days after which spent budget returns")
     images_per_patient: int = Field(1, ge=1, le=MAX_IMAGES_PER_PATIENT)
     minimum_patients: int = Field(50, ge=1, description="fewer patients release nothing")
-    refresh: Literal["never", "new-patients", "whole"] = Field("never", description="when data have changed")
+    refresh: Literal["never", "new-patients", "whole"] = Field("never", description="what replaces a release")
+    refresh_days: float = Field(30, ge=0, allow_inf_nan=False, description="after how many days")
     levels: int | None = Field(None, ge=1, le=4, description="levels of a cdf sketch, all unless given")
 
 
@@ -52,5 +53,6 @@ def _task(mode: TrustMode, privacy: PrivacyConfig, space: Space) -> dict[str, An
     if mode is not TrustMode.PRIVATE:
         return {}
     own = {"modes": [mode.value], "population": _POPULATION, "spaces": [space.space_id]}
-    limits = privacy.model_dump(exclude={"delta", "period_days"}, exclude_none=True)
+    unused = {"delta", "period_days"} | ({"refresh_days"} if privacy.refresh == "never" else set())
+    limits = privacy.model_dump(exclude=unused, exclude_none=True)
     return own | {"sketches": sorted(space.sketches)} | limits

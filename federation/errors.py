@@ -86,6 +86,12 @@ class TrustModeError(PolicyError):
     code = "trust-mode"
 
 
+class NotReleasableError(PolicyError):
+    """Something about a private task's data stands against its release; what, is nobody else's business."""
+
+    code = "not-releasable"
+
+
 class IntakeError(FedprintError):
     """The aggregator refuses a fingerprint."""
 

@@ -24,12 +24,10 @@ class Standing:
     """The release of a task in a space that is sent whenever it is asked for.
 
     Args:
-        digest: Names the data and the terms that it was made from.
         cohort: The cohort that was released last, ``series/name``; None: nobody knows who is in it.
         encoded: The signed fingerprint.
     """
 
-    digest: str
     cohort: str | None
     encoded: bytes
 
@@ -49,13 +47,11 @@ class Pending:
     """A release whose noise is drawn; nobody has seen it yet.
 
     Args:
-        digest: Names the data and the terms that it was made from.
         charge: What it costs and whom.
         fingerprint: The fingerprint without the ledger's entry and without signature.
         tokens: What the patients of its cohort are remembered as; empty without cohorts.
     """
 
-    digest: str
     charge: Charge
     fingerprint: Fingerprint
     tokens: frozenset[str] = frozenset()
@@ -102,7 +98,7 @@ class ReleaseFiles:
             return None
         header, encoded = found
         try:
-            standing = Standing(header["digest"], header["cohort"], encoded)
+            standing = Standing(header["cohort"], encoded)
             _ = standing.fingerprint
         except (KeyError, FingerprintError) as error:
             raise _damaged(self.standing_path) from error
@@ -114,7 +110,7 @@ class ReleaseFiles:
         Raises:
             StoreError: If that cannot be made durable.
         """
-        header = {"digest": standing.digest, "cohort": standing.cohort}
+        header = {"cohort": standing.cohort}
         write_atomically(self.standing_path, _packed(header, standing.encoded))
 
     def pending(self) -> Pending | None:
@@ -129,7 +125,7 @@ class ReleaseFiles:
         header, fingerprint = found
         try:
             charge, tokens = Charge.from_json(header["charge"]), frozenset(header["tokens"])
-            return Pending(header["digest"], charge, Fingerprint.from_bytes(fingerprint), tokens)
+            return Pending(charge, Fingerprint.from_bytes(fingerprint), tokens)
         except (KeyError, TypeError, ValueError, FingerprintError) as error:
             raise _damaged(self.pending_path) from error
 
@@ -139,11 +135,7 @@ class ReleaseFiles:
         Raises:
             StoreError: If that cannot be made durable.
         """
-        header = {
-            "digest": pending.digest,
-            "charge": pending.charge.to_json(),
-            "tokens": sorted(pending.tokens),
-        }
+        header = {"charge": pending.charge.to_json(), "tokens": sorted(pending.tokens)}
         write_atomically(self.pending_path, _packed(header, pending.fingerprint.to_bytes()))
 
     def drop_pending(self) -> None:

@@ -3,6 +3,7 @@
 Whatever the file does not say is forbidden; whatever it says twice in different ways is an error.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -35,8 +36,9 @@ class PrivateTerms:
         release_rho: Most ρ that one release may spend.
         images_per_patient: Most images of one patient that count.
         minimum_patients: Fewer patients release nothing.
-        refresh: What may leave when the data have changed.
+        refresh: What replaces what stands, when it is due.
         levels: How many levels of thresholds a cdf sketch has; None: all of the space.
+        refresh_seconds: Age at which what stands is replaced, whether or not the data have changed.
     """
 
     population: Budget
@@ -46,6 +48,7 @@ class PrivateTerms:
     minimum_patients: int
     refresh: Refresh
     levels: int | None = None
+    refresh_seconds: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -248,6 +251,7 @@ class Policy(BaseModel):
             table.minimum_patients or 1,
             table.refresh or "never",
             table.levels,
+            math.inf if table.refresh_days is None else table.refresh_days * _DAY,
         )
 
     def _check_private(self, name: str, task: TaskTable) -> None:

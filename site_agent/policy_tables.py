@@ -74,7 +74,7 @@ _FOR_PRIVATE = (
 )
 _ONLY_PRIVATE = (
     *("population", "eps", "rho", "release_eps", "release_rho", "delta", "period_days"),
-    *("images_per_patient", "minimum_patients", "refresh", "levels"),
+    *("images_per_patient", "minimum_patients", "refresh", "refresh_days", "levels"),
 )
 
 
@@ -125,6 +125,7 @@ class TaskTable(_Table):
     spaces: Annotated[tuple[str, ...], BeforeValidator(_space_ids)] | None = None
     sketches: Annotated[tuple[SketchKind, ...], Several] | None = None
     refresh: Literal["never", "new-patients", "whole"] | None = None
+    refresh_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     levels: Annotated[int, Field(ge=1, le=4)] | None = None
 
     @property
@@ -158,6 +159,7 @@ class TaskTable(_Table):
                 raise ValueError(f'{key} is missing, expected since modes has "private"')
         _require_one(self, "eps", "rho")
         _require_one(self, "release_eps", "release_rho")
+        self._check_refresh()
         return self
 
     @model_validator(mode="after")
@@ -166,6 +168,16 @@ class TaskTable(_Table):
         if given and not self.private:
             raise ValueError(f'{given[0]} is given, but modes has no "private": remove one or add the other')
         return self
+
+    def _check_refresh(self) -> None:
+        again = self.refresh in ("new-patients", "whole")
+        if again and self.refresh_days is None:
+            raise ValueError(
+                f'refresh_days is missing, expected since refresh is "{self.refresh}": what stands is replaced '
+                "when it is that old, whether or not the data have changed"
+            )
+        if not again and self.refresh_days is not None:
+            raise ValueError('refresh_days is given, but refresh is "never": remove one')
 
     def limit(self, delta: float) -> Fraction:
         """Return the task's own budget as ρ.

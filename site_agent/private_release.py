@@ -7,17 +7,17 @@ forgotten: nobody has seen it.
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from typing import cast
 
-from federation.canonical import canonical_json, sha256_hex
-from federation.errors import PolicyError
+from federation.errors import FedprintError, NotReleasableError, PolicyError
+from federation.fingerprint import Fingerprint
 from federation.privacy.accounting import eps_of
 from federation.privacy.mechanism import Noised, add_noise, planned_noise
 from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
-from federation.sampling import SamplingPlan
 from federation.sketches import Sketch, zeros
 from federation.space import Space
 from federation.task_card import TaskCard
@@ -25,10 +25,10 @@ from federation.trust import TrustMode
 from site_agent.data import ImageSource
 from site_agent.extraction import Sketched
 from site_agent.ledger.budget import Charge
-from site_agent.patients import is_known, total_weight
+from site_agent.patients import Unit, is_known, total_weight
 from site_agent.pending import Pending, Standing
 from site_agent.policy import TaskPolicy
-from site_agent.release import Candidate
+from site_agent.release import noisy_fingerprint
 from site_agent.settlement import SPACE, Settlement
 
 Sketching = Callable[[ImageSource], Sketched]
@@ -70,7 +70,7 @@ class PrivateRelease:
         policy: What the policy says about the task.
         space: The space that is asked for.
         job_id: The job that asks.
-        source: All images of the task.
+        images: Lists all images of the task.
         card: What somebody at the site allowed to leave in words.
         sketch: Bounds patients and sketches them.
     """
@@ -79,35 +79,35 @@ class PrivateRelease:
     policy: TaskPolicy
     space: Space
     job_id: str
-    source: ImageSource
+    images: Callable[[], ImageSource]
     card: TaskCard
     sketch: Sketching
 
     def release(self) -> bytes:
         """Return the fingerprint that leaves, drawn once and charged once.
 
-        What stands is sent again, whoever asks: drawing noise anew would let it be averaged away. What may
-        happen when the data have changed is for the policy to say.
+        What stands is sent again, whoever asks: drawing noise anew would let it be averaged away. When
+        something new leaves is for the policy and the clock to say, never for the data: whether they have
+        changed, or how many patients are new, must not show.
 
         Raises:
-            BudgetError: If a budget does not allow a release that is needed; nothing is charged.
-            PolicyError: If the policy forbids it, or there are too few patients.
+            BudgetError: If a budget does not allow a release that is due; nothing is charged.
+            NotReleasableError: If something about the data stands against it, such as too few patients.
+            PolicyError: If the policy forbids it.
             StoreError: If a step cannot be made durable; nothing leaves, and asking again goes on there.
         """
         with self.settlement.alone():
             standing, refresh = self.settlement.files.standing(), self.policy.terms.refresh
-            if standing is None or (standing.digest != self._digest and refresh == "whole"):
+            if standing is None:
                 return self._release_everybody(standing)
-            if standing.digest == self._digest or refresh == "never":
+            if refresh == "never" or not self._is_due(standing):
                 return self._again(standing)
+            if refresh == "whole":
+                return self._release_everybody(standing)
             return self._release_new_patients(standing)
 
-    @cached_property
-    def _digest(self) -> str:
-        """Names the data, and the terms under which they are released."""
-        terms = self.policy.terms
-        parts = [self.source.digest(), str(terms.release_rho), terms.images_per_patient, terms.levels]
-        return sha256_hex(canonical_json(parts))
+    def _is_due(self, standing: Standing) -> bool:
+        return self.settlement.age(standing) >= self.policy.terms.refresh_seconds
 
     def _again(self, standing: Standing) -> bytes:
         """Answer this job with what stands, now and whenever the job is asked for again.
@@ -134,24 +134,29 @@ class PrivateRelease:
 
         Whoever is released anew pays for all series so far, so no series goes on and none shares its name.
         """
-        refresh, patients = self.policy.terms.refresh, self.source.patients or ()
-        known = bool(patients) and all(map(is_known, patients))
-        if refresh == "never" or (refresh == "whole" and not known):
-            return _Group(self.source)
-        series = f"{self.space.space_id[:16]}-{secrets.token_hex(4)}"
-        return _Group(self.source, _cohort(series, 1), self.settlement.admissions.tokens(self.source))
+        refresh = self.policy.terms.refresh
+        with _data_of(self.policy.name):
+            source = self.images()
+            patients = source.patients or ()
+            known = bool(patients) and all(map(is_known, patients))
+            if refresh == "never" or (refresh == "whole" and not known):
+                return _Group(source)
+            series = f"{self.space.space_id[:16]}-{secrets.token_hex(4)}"
+            return _Group(source, _cohort(series, 1), self.settlement.admissions.tokens(source))
 
     def _release_new_patients(self, standing: Standing) -> bytes:
-        """Release the patients that no cohort holds yet; the sum is published. Too few of them must wait."""
+        """Release the patients that no cohort holds yet, however few; the sum is published.
+
+        A patient's cohort is the first that is cut while the patient is there: it depends on no other.
+        """
         before = standing.fingerprint
         self.settlement.require_last_charged(standing)
         series = self._series(standing)
-        admissions = self.settlement.admissions
-        source = admissions.new_patients(self.source)
-        tokens = admissions.tokens(source)
-        if len(tokens) < self.policy.terms.minimum_patients:
-            return self._again(standing)
-        drawn = self._draw(_Group(source, _cohort(series, before.privacy.cohorts + 1), tokens))
+        cohort = _cohort(series, before.privacy.cohorts + 1)
+        with _data_of(self.policy.name):
+            source = self.settlement.admissions.new_patients(self.images())
+            tokens = self.settlement.admissions.tokens(source)
+        drawn = self._draw(_Group(source, cohort, tokens), before)
         own = self._statement(drawn)
         _require_same_terms(self.policy.name, before.privacy, own)
         total = {kind: known + drawn.noised.sketches[kind] for kind, known in before.sketches.items()}
@@ -175,17 +180,27 @@ class PrivateRelease:
             )
         return standing.cohort.rpartition("/")[0]
 
-    def _draw(self, group: _Group) -> _Drawn:
+    def _draw(self, group: _Group, before: Fingerprint | None = None) -> _Drawn:
         """Sketch the patients and draw noise; what forbids it is found before any image is read."""
         terms = self.policy.terms
         budgets = self.policy.budgets()
         self.settlement.ledger.check(self._charge("not yet drawn", group, terms.release_rho), budgets)
         # Before any image is read: what depends on images afterwards must not tell of them by a refusal.
         planned_noise(zeros(self.space), terms.release_rho, total_weight(terms.images_per_patient))
-        exact = self.sketch(group.source)
-        self.policy.require_enough(exact.n_patients)
-        noised = add_noise(exact.sketches, terms.release_rho, exact.weight, spent=exact.spent)
+        with _data_of(self.policy.name):
+            nobody = before is not None and not len(group.source)
+            exact = self._of_nobody(before) if before and nobody else self.sketch(group.source)
+            if before is None:
+                self.policy.require_enough(exact.n_patients)
+            noised = add_noise(exact.sketches, terms.release_rho, exact.weight, spent=exact.spent)
         return _Drawn(group, exact, noised)
+
+    def _of_nobody(self, before: Fingerprint) -> Sketched:
+        """Return sketches of no image, like those that were released before."""
+        empty = {kind: sketch.bind(self.space).emptied() for kind, sketch in before.sketches.items()}
+        arithmetic, stated = before.provenance.arithmetic, before.privacy
+        unit = cast(Unit, stated.unit)
+        return Sketched(empty, (), arithmetic, n=0, n_patients=0, weight=stated.weight, unit=unit)
 
     def _statement(self, drawn: _Drawn) -> PrivacyStatement:
         terms, exact, noised = self.policy.terms, drawn.exact, drawn.noised
@@ -206,8 +221,8 @@ class PrivateRelease:
 
     def _settle(self, drawn: _Drawn, sketches: Mapping[str, Sketch], statement: PrivacyStatement) -> bytes:
         exact, group = drawn.exact, drawn.group
-        candidate = Candidate(self.card, exact.sketches, self.space, SamplingPlan(None), exact.arithmetic, 0)
-        fingerprint = candidate.private(self.settlement.identity.name, sketches, statement)
+        site = self.settlement.identity.name
+        fingerprint = noisy_fingerprint(site, self.card, self.space, sketches, statement, exact.arithmetic)
         mechanism = {
             "name": DISCRETE_GAUSSIAN,
             SPACE: self.space.space_id,
@@ -215,12 +230,28 @@ class PrivateRelease:
             "noise": dict(drawn.noised.noise),
         } | ({"spent": {kind: str(rho) for kind, rho in exact.spent.items()}} if exact.spent else {})
         charge = self._charge(fingerprint.fingerprint_id, group, drawn.noised.rho)
-        pending = Pending(self._digest, replace(charge, mechanism=mechanism), fingerprint, group.tokens)
+        pending = Pending(replace(charge, mechanism=mechanism), fingerprint, group.tokens)
         return self.settlement.settle(pending, self.policy.budgets())
 
     def _charge(self, release_id: str, group: _Group, rho: Fraction) -> Charge:
         population = self.policy.terms.population.name
         return Charge(release_id, self.job_id, self.policy.name, population, group.cohort, rho)
+
+
+@contextmanager
+def _data_of(task: str) -> Iterator[None]:
+    """Give everything that stands against a release because of the data one code: it could tell of a patient.
+
+    Raises:
+        NotReleasableError: Saying why, to the site alone.
+    """
+    try:
+        yield
+    except Exception as error:
+        problem, remedy = (
+            (error.problem, error.remedy) if isinstance(error, FedprintError) else (repr(error), "")
+        )
+        raise NotReleasableError(f"task {task} cannot be released: {problem}", remedy=remedy) from error
 
 
 def _cohort(series: str, number: int) -> str:

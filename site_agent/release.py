@@ -46,26 +46,36 @@ class Candidate:
             provenance=Provenance(federation.__version__, self.sampling, self.arithmetic, self.n_unreadable),
         )
 
-    def private(self, site: str, sketches: Mapping[str, Sketch], privacy: PrivacyStatement) -> Fingerprint:
-        """Return the unsigned fingerprint with noisy sketches.
 
-        The card says of numbers only what the noisy sketches say; how many images were unreadable is not
-        told.
+def noisy_fingerprint(
+    site: str,
+    card: TaskCard,
+    space: Space,
+    sketches: Mapping[str, Sketch],
+    privacy: PrivacyStatement,
+    arithmetic: str,
+) -> Fingerprint:
+    """Return the unsigned fingerprint of a task with noisy sketches.
 
-        Args:
-            site: Name of the site.
-            sketches: Kind → noisy sketch.
-            privacy: What protects the patients.
-        """
-        n_patients = max(1, round(sketches[min(sketches)].n / privacy.weight))
-        return Fingerprint(
-            site=site,
-            card=replace(self.card, n_images=n_patients),
-            space_id=self.space.space_id,
-            sketches=sketches,
-            privacy=privacy,
-            provenance=Provenance(federation.__version__, self.sampling, self.arithmetic, None),
-        )
+    The card says of numbers only what the noisy sketches say; how many images were unreadable is not told.
+
+    Args:
+        site: Name of the site.
+        card: What somebody at the site allowed to leave in words.
+        space: The space of the sketches.
+        sketches: Kind → noisy sketch.
+        privacy: What protects the patients.
+        arithmetic: How the network was executed.
+    """
+    n_patients = max(1, round(sketches[min(sketches)].n / privacy.weight))
+    return Fingerprint(
+        site=site,
+        card=replace(card, n_images=n_patients),
+        space_id=space.space_id,
+        sketches=sketches,
+        privacy=privacy,
+        provenance=Provenance(federation.__version__, SamplingPlan(None), arithmetic, None),
+    )
 
 
 def release_openly(candidate: Candidate, identity: Identity, state: SiteState, job_id: str) -> bytes:

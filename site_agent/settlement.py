@@ -98,6 +98,12 @@ class Settlement:
         entry = Fingerprint.from_bytes(encoded).privacy.ledger_seq
         self.state.record("sent-again", job=job_id, task=self.task, ledger=entry)
 
+    def age(self, standing: Standing) -> float:
+        """Return how many seconds ago what stands was paid for, or the ledger begun where that was before."""
+        entries = self.ledger.entries()
+        paid = next((entry for entry in entries if entry.hash == standing.ledger_hash), entries[0])
+        return self.ledger.now() - paid.at
+
     def require_last_charged(self, standing: Standing | None) -> None:
         """Raise unless what stands is what was paid for last.
 
@@ -127,7 +133,7 @@ class Settlement:
         encoded = signed.to_bytes()
         self._remember(pending)
         self.state.keep_release(charge.job_id, charge.task, encoded)
-        self.files.keep_standing(Standing(pending.digest, charge.cohort, encoded))
+        self.files.keep_standing(Standing(charge.cohort, encoded))
         self.state.record(
             "released", job=charge.job_id, task=charge.task, mode=TrustMode.PRIVATE.value,
             fingerprint=signed.fingerprint_id, rho=str(charge.rho), ledger=entry.seq,

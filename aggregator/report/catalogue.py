@@ -21,6 +21,7 @@ REASONS = {
     "extractor": "the site could not load the extractor",
     "space-mismatch": "the site's weights are not those of the space",
     "policy": "the site's rules do not allow it",
+    "not-releasable": "something about its data stands against the release; the site's log says what",
     "trust-mode": "its trust mode is not available yet, so nothing was released",
     "deadline": "the work was not finished before the deadline",
     "config": "the site's configuration is wrong",

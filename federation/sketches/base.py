@@ -116,6 +116,11 @@ class Sketch(ABC):
             )
         return replace(zero.from_vector(found), noise=self.noise)  # type: ignore[type-var]
 
+    def emptied(self) -> Self:
+        """Return the exact sketch of no images with the same parameters."""
+        nothing = self.from_vector(np.zeros_like(self.to_vector()))
+        return replace(nothing, noise={})  # type: ignore[type-var]
+
     @property
     @abstractmethod
     def n(self) -> int:

@@ -117,7 +117,7 @@ class CdfParameters:
                 remedy="build the space again",
             )
         shape = (n_thresholds(levels), len(edges))
-        norms = tuple(int(norm) if norm.isdigit() else 0 for norm in clips.split(","))
+        norms = tuple(int(norm) if norm.isdecimal() else 0 for norm in clips.split(","))
         if len(norms) != levels or min(norms) < 1 or max(norms) > 2**31:
             raise SpaceError(f"clip norms {clips!r} do not fit {levels} levels", remedy="build it again")
         return cls(edges, _decoded(centre, shape), norms, clip)

@@ -40,9 +40,8 @@ class _File:
 
     @property
     def patient(self) -> str:
-        """Whose image it is: a study belongs to one patient, and a file to one study."""
-        patient = str(self.header.get("PatientID") or "").strip()
-        return patient or str(self.header.get("StudyInstanceUID") or printable(self.entry.path))
+        """Whose image it is; empty where the file does not say."""
+        return str(self.header.get("PatientID") or "").strip()
 
     @property
     def n_frames(self) -> int:
@@ -92,7 +91,7 @@ def open_dicom(config: DicomConfig) -> DicomSource:
 
     A file counts as an image if it has a DICOM header with rows of pixels, whatever its name; files called
     ``.dcm`` without a readable header are listed too, so that they are reported by name when read. The
-    patient of an image is its PatientID; without one, its study.
+    patient of an image is its PatientID.
 
     Raises:
         DataError: If there is no image, or the labels do not fit the files.
@@ -114,11 +113,12 @@ def open_dicom(config: DicomConfig) -> DicomSource:
 def _source(tree: FileTree, images: Sequence[_Labelled], config: DicomConfig) -> DicomSource:
     chosen = [(image, frame) for image in images for frame in _frames(image.file, config.frames)]
     splits = [image.split for image, _ in chosen if image.split is not None]
+    patients = [image.patient for image, _ in chosen]
     listing = Listing.of(
         [_name(image.file, frame) for image, frame in chosen],
         [image.file.entry.stamp for image, _ in chosen],
         [image.label for image, _ in chosen],
-        [image.patient for image, _ in chosen],
+        patients if any(patients) else None,
         splits if len(splits) == len(chosen) else None,
     )
     frames = [(image.file.entry.path, frame) for image, frame in chosen]

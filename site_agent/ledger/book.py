@@ -133,6 +133,10 @@ class Ledger:
             self._catch_up()
             return self._chain.charged(release_id)
 
+    def now(self) -> float:
+        """Return the time by the ledger's clock."""
+        return self._clock()
+
     def entries(self) -> tuple[Entry, ...]:
         """Return all entries, oldest first.
 
