@@ -15,6 +15,7 @@ from federation.sketches import CdfSketch, kind
 from federation.sketches.cdf_parameters import CLIP, levels_of
 from federation.sketches.fisher_parameters import Estimator, Granularity, Head
 from federation.space import Binning, Library, Preprocessing
+from federation.trust import TrustMode
 from site_agent.config import SiteConfig, WeightsConfig
 from site_agent.fisher.recipe import FisherRecipe
 from site_agent.network.acceleration import Acceleration
@@ -174,6 +175,16 @@ class FederationConfig(_Strict):
         unknown = sorted(named - known)
         if unknown:
             raise ValueError(f"shared_images names {unknown[0]!r}, which is no site/task of this file")
+        return self
+
+    @model_validator(mode="after")
+    def _private_sites_crop_nothing_by_chance(self) -> "FederationConfig":
+        modes = {site.mode(dataset) for site in self.site for dataset in site.dataset}
+        if TrustMode.PRIVATE in modes and self.space.preprocessing != "deterministic":
+            raise ValueError(
+                f'preprocessing is "{self.space.preprocessing}", expected "deterministic" where a task is '
+                "private: random crops of one patient's images would depend on who else is there"
+            )
         return self
 
     @model_validator(mode="after")

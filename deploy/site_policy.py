@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from federation.space import Space
 from federation.trust import TrustMode
@@ -28,6 +28,14 @@ class PrivacyConfig(BaseModel):
     refresh: Literal["never", "new-patients", "whole"] = Field("never", description="what replaces a release")
     refresh_days: float = Field(30, ge=0, allow_inf_nan=False, description="after how many days")
     levels: int | None = Field(None, ge=1, le=4, description="levels of a cdf sketch, all unless given")
+
+    @model_validator(mode="after")
+    def _budgets_fit_together(self) -> "PrivacyConfig":
+        if self.release_eps > self.eps:
+            raise ValueError(f"release_eps is {self.release_eps:g}, expected at most eps, {self.eps:g}")
+        if self.delta * self.minimum_patients >= 1:
+            raise ValueError(f"delta is {self.delta:g}, expected less than 1/{self.minimum_patients}")
+        return self
 
 
 def policy_text(site: SiteConfig, privacy: PrivacyConfig, space: Space, aggregator: str) -> str:

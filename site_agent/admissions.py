@@ -60,6 +60,9 @@ class Admissions:
     def new_patients(self, source: ImageSource, cohort: str | None = None) -> ImageSource:
         """Return the images of patients that are in no cohort.
 
+        A patient is known by the id, or by any image that was released under another one: who renames
+        everybody releases nobody twice.
+
         Args:
             source: All images of the task.
             cohort: A cohort that does not count: one whose release is being finished.
@@ -70,17 +73,19 @@ class Admissions:
         """
         others = [tokens for name, tokens in self.cohorts.items() if name != cohort]
         known = frozenset[str]().union(*others)
-        tokens = self._token_of_each(source)
-        return source.subset([index for index, token in enumerate(tokens) if token not in known])
+        owners, images = self._tokens_of_each(source)
+        released = {owner for owner, image in zip(owners, images, strict=True) if {owner, image} & known}
+        return source.subset([index for index, owner in enumerate(owners) if owner not in released])
 
     def tokens(self, source: ImageSource) -> Tokens:
-        """Return what the patients of a dataset are remembered as.
+        """Return what the patients of a dataset and their images are remembered as.
 
         Raises:
             PolicyError: If the dataset does not say whose images it holds.
             StoreError: If the secret is lost.
         """
-        return frozenset(self._token_of_each(source))
+        owners, images = self._tokens_of_each(source)
+        return frozenset(owners + images)
 
     def remember(self, cohort: str, patients: ImageSource | Tokens) -> None:
         """Make it durable that patients are in a cohort; to say it twice changes nothing.
@@ -130,12 +135,12 @@ class Admissions:
                 remedy="release only the patients that new_patients returns",
             )
 
-    def _token_of_each(self, source: ImageSource) -> list[str]:
-        """Return the token of every image's patient."""
-        ids = patient_ids(source)
-        secret = _secret(self.folder)
-        token = {patient: _token(secret, self.task, patient) for patient in set(ids)}
-        return [token[patient] for patient in ids]
+    def _tokens_of_each(self, source: ImageSource) -> tuple[list[str], list[str]]:
+        """Return the token of every image's patient, and that of every image's name."""
+        ids, secret = patient_ids(source), _secret(self.folder)
+        token = {patient: _token(secret, self.task, "patient", patient) for patient in set(ids)}
+        names = [_token(secret, self.task, "image", source.name(index)) for index in range(len(source))]
+        return [token[patient] for patient in ids], names
 
 
 def patient_ids(source: ImageSource) -> list[str]:
@@ -159,8 +164,8 @@ def patient_ids(source: ImageSource) -> list[str]:
     return [patient.strip() for patient in source.patients]
 
 
-def _token(secret: bytes, task: str, patient: str) -> str:
-    text = json.dumps([task, patient])  # ASCII, so that any text of a file's header can be hashed
+def _token(secret: bytes, task: str, what: str, name: str) -> str:
+    text = json.dumps([task, what, name])  # ASCII, so that any text of a file's header can be hashed
     return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
 
 

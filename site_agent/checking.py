@@ -17,7 +17,7 @@ from site_agent.config import SiteConfig
 from site_agent.data import ImageSource, open_source
 from site_agent.dataset_config import DatasetConfig
 from site_agent.ledger.book import Ledger
-from site_agent.ledger.kept import private_releases
+from site_agent.ledger.kept import has_released
 from site_agent.ledger.overview import identity_of, next_release
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.patients import bound_patients
@@ -176,7 +176,7 @@ def _check_ledger(config: SiteConfig, allowed: TaskPolicy) -> None:
         StoreError: If the site's key is missing.
     """
     files, terms = LedgerFiles(config.state), allowed.terms
-    if not (files.read() or files.read_head() or private_releases(files)):
+    if not (files.read() or files.read_head() or has_released(files)):
         return
     ledger = Ledger.open(config.state, identity_of(config))
     stands = any(config.state.glob(f"standing/{allowed.name}/*.safetensors"))

@@ -173,8 +173,8 @@ class TaskTable(_Table):
         again = self.refresh in ("new-patients", "whole")
         if again and self.refresh_days is None:
             raise ValueError(
-                f'refresh_days is missing, expected since refresh is "{self.refresh}": what stands is replaced '
-                "when it is that old, whether or not the data have changed"
+                f'refresh_days is missing, expected since refresh is "{self.refresh}": '
+                "what stands is replaced when it is that old, whether or not the data have changed"
             )
         if not again and self.refresh_days is not None:
             raise ValueError('refresh_days is given, but refresh is "never": remove one')

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from federation.errors import LedgerError, SignatureError
 from site_agent.ledger.entry import FIRST_KINDS, NOTHING_BEFORE, Entry
 from site_agent.ledger.head import Head
-from site_agent.ledger.kept import private_releases
+from site_agent.ledger.kept import has_released
 from site_agent.ledger.spending import Outlay
 from site_agent.ledger.storage import LedgerFiles
 
@@ -129,7 +129,7 @@ def _check_beginning(chain: Chain, head: Head, files: LedgerFiles) -> None:
     if head.seq and chain.entries:
         return
     missing = files.head if chain.entries else files.ledger
-    if head.seq or private_releases(files):
+    if head.seq or has_released(files):
         raise LedgerError(f"{missing} is missing or empty, but this site has released before", remedy=RESTORE)
 
 

@@ -1,4 +1,4 @@
-"""Kept releases that must be in the ledger: those with noise."""
+"""What shows that a site released with noise, and must therefore be in its ledger."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from federation.container import read_head
 from federation.errors import FingerprintError
 from federation.fingerprint import Fingerprint
 from site_agent.ledger.storage import LedgerFiles
+from site_agent.state import SiteState
 
 
 def private_releases(files: LedgerFiles) -> tuple[Path, ...]:
@@ -14,6 +15,16 @@ def private_releases(files: LedgerFiles) -> tuple[Path, ...]:
     A file that cannot be read counts as charged.
     """
     return tuple(path for path in files.releases if _charged(path))
+
+
+def has_released(files: LedgerFiles) -> bool:
+    """Return whether anything at the site says that it released with noise before."""
+    state = SiteState(files.folder)
+    traces = (*files.folder.glob("standing/*/*.safetensors"), *state.admissions.glob("*/*.json"))
+    logged = any(
+        event.get("event") == "released" and event.get("mode") == "private" for event in state.events()
+    )
+    return bool(traces) or logged or bool(private_releases(files))
 
 
 def _charged(path: Path) -> bool:

@@ -18,7 +18,7 @@ def admissions(tmp_path):
 
 
 def images_of(*patients):
-    names = [f"{i}.png" for i in range(len(patients))]
+    names = [f"{patient.strip()}-{patients[:i].count(patient)}.png" for i, patient in enumerate(patients)]
     return MemorySource(names, [(1, 2, 3)] * len(names), patients)
 
 
@@ -36,6 +36,15 @@ def test_patients_of_a_released_cohort_are_not_new_even_with_new_images(admissio
     assert new(admissions, "anna") == []
 
 
+def test_released_images_under_new_ids_are_not_of_new_patients(admissions):
+    january = images_of("anna", "bert")
+    admissions.remember("january", january)
+    renamed = [f"x-{patient}" for patient in january.patients]
+    names = [january.name(index) for index in range(len(january))]
+    again = MemorySource([*names, "z.png", "y.png"], [(1, 2, 3)] * 4, [*renamed, "x-anna", "carl"])
+    assert list(admissions.new_patients(again).patients) == ["carl"]
+
+
 def test_a_cohort_that_is_being_finished_finds_its_own_patients_again(admissions):
     admissions.remember("january", images_of("anna"))
     admissions.remember("february", images_of("bert"))
@@ -45,7 +54,7 @@ def test_a_cohort_that_is_being_finished_finds_its_own_patients_again(admissions
 def test_to_remember_a_cohort_twice_changes_nothing(admissions):
     admissions.remember("january", images_of("anna", "bert"))
     before = admissions.path.read_bytes()
-    admissions.remember("january", images_of("bert", "anna", "anna"))
+    admissions.remember("january", images_of("bert", "anna"))
     admissions.remember("january", admissions.tokens(images_of("anna", "bert")))
     assert admissions.path.read_bytes() == before
     assert list(admissions.cohorts) == ["january"]
