@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from federation.errors import FedprintError
-from federation.privacy.accounting import eps_of
+from federation.privacy.accounting import eps_by_pld, eps_of
 from federation.sketches.kinds import KINDS
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
@@ -127,6 +127,7 @@ def _with_noise(dataset: DatasetConfig, allowed: TaskPolicy, source: ImageSource
         "spaces": _named(allowed.spaces, "any"),
         "sketches": _named(allowed.sketches, "every kind that the space names"),
         "eps": eps_of(terms.release_rho, terms.task.delta),
+        "eps_by_pld": eps_by_pld(terms.release_rho, terms.task.delta),
         "delta": terms.task.delta,
         "rho": str(terms.release_rho),
         "noise": _noise(allowed),

@@ -10,6 +10,7 @@ from site_agent.ledger.spending import Outlay, fits, free_at, spent
 
 DAY = 86_400.0
 _USUAL_INTERVAL = 30 * DAY
+_SHORTEST_PACE = DAY  # releases that follow faster are several tasks of one day, no pace
 MOST_RELEASES = 1_000
 """Where counting stops."""
 
@@ -71,8 +72,9 @@ def forecast(outlays: Sequence[Outlay], budget: Budget, release: Charge, now: fl
         now: Unix time in seconds.
     """
     own = [outlay.at for outlay in outlays if outlay.counts(budget, now)]
-    measured = len(own) > 1 and own[-1] > own[0]
-    interval = (own[-1] - own[0]) / (len(own) - 1) if measured else _USUAL_INTERVAL
+    pace = (own[-1] - own[0]) / (len(own) - 1) if len(own) > 1 else 0.0
+    measured = pace >= _SHORTEST_PACE
+    interval = pace if measured else _USUAL_INTERVAL
     first = _numbered(release, 0)
     n_more = _count(outlays, budget, release, now, interval)
     return Forecast(
