@@ -62,7 +62,7 @@ def test_people_read_it_in_words(site):
 @pytest.mark.parametrize(
     ("terms", "code"),
     [
-        ({"minimum_patients": 9}, "policy"),
+        ({"minimum_patients": 9}, "not-releasable"),
         ({**dict.fromkeys(TERMS), "modes": ["listen"]}, "policy"),
     ],
 )
@@ -77,7 +77,7 @@ def test_missing_images_patients_and_modes_are_found(site):
     text = (site.folder / "elsewhere.csv").read_text().replace(",patient", ",who", 1)
     (site.folder / "labels.csv").write_text(text)
     site.set_policy(refresh="new-patients")
-    assert codes(site) == ["policy"]
+    assert codes(site) == ["not-releasable"]
     file = site.folder / "site.toml"
     file.write_text(file.read_text().replace('"private"', '"pooled"'))
     assert codes(site) == ["trust-mode"]

@@ -44,13 +44,13 @@ def assert_nothing_happened(site):
         ({}, {"eps": -1.0}, "config", r"eps is -1.*more than 0"),
         ({"eps": 0.0}, {}, "config", r"population.patients.eps is 0.*more than 0"),
         ({"delta": 0.2}, {}, "config", r"delta is 0.2, expected less than 1/5"),
-        ({"delta": 0.15}, {}, "policy", r"δ = 0.15 is not below 1/8"),
+        ({"delta": 0.15}, {}, "not-releasable", r"δ = 0.15 is not below 1/8"),
         ({}, {"release_eps": 7.0}, "config", r"release_eps means .* at most the budget of task.lungs itself"),
         ({"eps": 2.0}, {}, "config", r"eps means .* at most the budget of population.patients"),
         ({}, {"population": "others"}, "config", r'population is "others", expected patients'),
         ({}, {"population": None}, "config", r"population is missing"),
         ({}, {"modes": ["private", "open"], "open_because": "x"}, "config", r'both "open" and "private"'),
-        ({}, {"minimum_patients": 9}, "policy", r"has 8 patients, the policy asks for 9"),
+        ({}, {"minimum_patients": 9}, "not-releasable", r"has 8 patients, the policy asks for 9"),
         ({}, {"spaces": ["cd" * 32]}, "policy", r"does not allow space [0-9a-f]{64} \(colours\)"),
         ({}, {"sketches": ["histogram"]}, "policy", r"does not allow sketches of kind cdf"),
         ({}, {**dict.fromkeys(TERMS), "modes": ["listen"]}, "policy", r'allows only "listen"'),
@@ -132,7 +132,7 @@ def test_new_patients_need_names_of_patients(site):
     table.write_text(table.read_text().replace(",patient\n", ",who\n").replace(",patient\r\n", ",who\r\n"))
     site.set_policy(refresh="new-patients")
     code, text = site.refusal()
-    assert (code, "does not say whose images" in text) == ("policy", True)
+    assert (code, "does not say whose images" in text) == ("not-releasable", True)
     assert_nothing_happened(site)
     site.set_policy(refresh="whole")
     site.release()
@@ -242,8 +242,8 @@ def when_full(patch, site, room):
 
 @pytest.mark.parametrize("refresh", ["new-patients", "whole"])
 def test_a_full_disk_at_any_write_sends_nothing_uncharged_and_loses_nothing(tmp_path, monkeypatch, refresh):
-    site = write_private_site(tmp_path / "site", refresh=refresh)
-    site.release("job-0")
+    site = write_private_site(tmp_path / "site", refresh=refresh, refresh_days=30)
+    site.release_days_ago(31)
     site.admit(range(8, 15))
     rehearsal = site.copy_to(tmp_path / "rehearsal")
     rehearsal.release("job-1")
