@@ -18,7 +18,7 @@ from federation.fingerprint import Fingerprint
 from federation.privacy.accounting import eps_of
 from federation.privacy.mechanism import Noised, add_noise, planned_noise
 from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
-from federation.sketches import Sketch, zeros
+from federation.sketches import CdfSketch, Sketch, zeros
 from federation.space import Space
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
@@ -151,6 +151,7 @@ class PrivateRelease:
         """
         before = standing.fingerprint
         self.settlement.require_last_charged(standing)
+        _require_same_levels(self.policy, before, self.space)
         series = self._series(standing)
         cohort = _cohort(series, before.privacy.cohorts + 1)
         with data_of(self.policy.name):
@@ -277,6 +278,20 @@ def _require_same_terms(task: str, before: PrivacyStatement, now: PrivacyStateme
                 f"{getattr(now, name)} now, so that their sum would mean nothing",
                 remedy='restore it in the policy, or set refresh = "whole" to release everybody anew',
             )
+
+
+def _require_same_levels(policy: TaskPolicy, before: Fingerprint, space: Space) -> None:
+    """Raise where sketches would not add up; before there is a sum, which shows whether anybody is new."""
+    known, levels = before.sketches.get(CdfSketch.kind), policy.terms.levels
+    if not isinstance(known, CdfSketch):
+        return
+    now = levels or CdfSketch.for_space(space).n_levels
+    if known.n_levels != now:
+        raise PolicyError(
+            f"task {policy.name}: levels was {known.n_levels} for the patients released before and is {now} "
+            "now, so that they cannot be added",
+            remedy='restore it in the policy, or set refresh = "whole" to release everybody anew',
+        )
 
 
 def _joined(before: PrivacyStatement, now: PrivacyStatement) -> PrivacyStatement:

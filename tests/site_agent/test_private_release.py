@@ -363,11 +363,13 @@ def test_a_sum_of_patients_that_weigh_differently_is_refused(series, term, value
     assert len(series.charges()) == 2
 
 
-def test_fewer_levels_than_the_sum_has_are_refused(series):
+@pytest.mark.parametrize("admitted", [(), NEWCOMERS])
+def test_fewer_levels_than_the_sum_has_are_refused_whether_anybody_is_new_or_not(series, draws, admitted):
     series.release("job-1")
-    series.admit(NEWCOMERS)
+    series.admit(admitted)
     series.set_policy(levels=1)
-    assert series.refusal("job-2")[0] in ("policy", "space-mismatch")
+    code, text = series.refusal("job-2")
+    assert (code, "levels was" in text, len(draws)) == ("policy", True, 1)
     assert len(series.charges()) == 1
 
 
