@@ -17,11 +17,13 @@ from site_agent.config import SiteConfig
 from site_agent.data import ImageSource, open_source
 from site_agent.dataset_config import DatasetConfig
 from site_agent.ledger.book import Ledger
+from site_agent.ledger.forecast import DAY
 from site_agent.ledger.kept import has_released
 from site_agent.ledger.overview import identity_of, next_release
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.patients import bound_patients
-from site_agent.policy import Policy, TaskPolicy
+from site_agent.policy import Policy, PrivateTerms, TaskPolicy
+from site_agent.private_release import data_of
 from site_agent.state import SiteState
 
 
@@ -97,13 +99,20 @@ def _check(config: SiteConfig, dataset: DatasetConfig, policy: Policy) -> TaskCh
     try:
         config.working_mode(dataset)
         allowed.require(mode)
-        source = open_source(dataset)
+        source = _opened(dataset, mode)
     except FedprintError as error:
         return TaskCheck(dataset.task, mode.value, {}, (_problem(error),))
     if mode is TrustMode.PRIVATE:
         problems = _problems(_private_checks(config, dataset, allowed, source))
         return TaskCheck(dataset.task, mode.value, _with_noise(dataset, allowed, source), problems)
     return TaskCheck(dataset.task, mode.value, _openly(dataset, allowed, source, mode), ())
+
+
+def _opened(dataset: DatasetConfig, mode: TrustMode) -> ImageSource:
+    if mode is not TrustMode.PRIVATE:
+        return open_source(dataset)
+    with data_of(dataset.task):
+        return open_source(dataset)
 
 
 def _openly(
@@ -133,8 +142,22 @@ def _with_noise(dataset: DatasetConfig, allowed: TaskPolicy, source: ImageSource
         "noise": _noise(allowed),
         "unit": patients.unit,
         "images_per_patient": terms.images_per_patient,
-        "refresh": terms.refresh,
+        "refresh": _refresh(terms),
     }
+
+
+def _refresh(terms: PrivateTerms) -> str:
+    """Return what happens to a release that stands, in words."""
+    if terms.refresh == "never":
+        return "never: the first release stands"
+    days = (
+        f"when what stands is {terms.refresh_seconds / DAY:g} days old, whether or not the data have changed"
+    )
+    replaced = {
+        "new-patients": "new-patients: they are released, however few, and the sum is published",
+        "whole": "whole: everybody is released anew, and paid for again",
+    }
+    return f"{replaced[terms.refresh]}, {days}"
 
 
 def _noise(allowed: TaskPolicy) -> dict[str, float]:
@@ -161,10 +184,20 @@ def _private_checks(
     terms, state = allowed.terms, SiteState(config.state)
     patients = bound_patients(source, terms.images_per_patient)
     yield lambda: require_approved(state, dataset.private_card())
-    yield lambda: allowed.require_enough(patients.n_patients)
-    if terms.refresh == "new-patients":
-        yield lambda: patient_ids(source)
+    yield lambda: _check_data(allowed, source, patients.n_patients)
     yield lambda: _check_ledger(config, allowed)
+
+
+def _check_data(allowed: TaskPolicy, source: ImageSource, n_patients: int) -> None:
+    """Raise unless the data allow a first release.
+
+    Raises:
+        NotReleasableError: If there are too few patients, or it is not known who they are and must be.
+    """
+    with data_of(allowed.name):
+        allowed.require_enough(n_patients)
+        if allowed.terms.refresh == "new-patients":
+            patient_ids(source)
 
 
 def _check_ledger(config: SiteConfig, allowed: TaskPolicy) -> None:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import cast
 
-from federation.errors import FedprintError, NotReleasableError, PolicyError
+from federation.errors import FedprintError, NotReleasableError, PolicyError, StoreError
 from federation.fingerprint import Fingerprint
 from federation.privacy.accounting import eps_of
 from federation.privacy.mechanism import Noised, add_noise, planned_noise
 from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
-from federation.sketches import Sketch, zeros
+from federation.sketches import CdfSketch, Sketch, zeros
 from federation.space import Space
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
@@ -135,7 +135,7 @@ class PrivateRelease:
         Whoever is released anew pays for all series so far, so no series goes on and none shares its name.
         """
         refresh = self.policy.terms.refresh
-        with _data_of(self.policy.name):
+        with data_of(self.policy.name):
             source = self.images()
             patients = source.patients or ()
             known = bool(patients) and all(map(is_known, patients))
@@ -151,9 +151,10 @@ class PrivateRelease:
         """
         before = standing.fingerprint
         self.settlement.require_last_charged(standing)
+        _require_same_levels(self.policy, before, self.space)
         series = self._series(standing)
         cohort = _cohort(series, before.privacy.cohorts + 1)
-        with _data_of(self.policy.name):
+        with data_of(self.policy.name):
             source = self.settlement.admissions.new_patients(self.images())
             tokens = self.settlement.admissions.tokens(source)
         drawn = self._draw(_Group(source, cohort, tokens), before)
@@ -187,7 +188,7 @@ class PrivateRelease:
         self.settlement.ledger.check(self._charge("not yet drawn", group, terms.release_rho), budgets)
         # Before any image is read: what depends on images afterwards must not tell of them by a refusal.
         planned_noise(zeros(self.space), terms.release_rho, total_weight(terms.images_per_patient))
-        with _data_of(self.policy.name):
+        with data_of(self.policy.name):
             nobody = before is not None and not len(group.source)
             exact = self._of_nobody(before) if before and nobody else self.sketch(group.source)
             if before is None:
@@ -239,14 +240,20 @@ class PrivateRelease:
 
 
 @contextmanager
-def _data_of(task: str) -> Iterator[None]:
+def data_of(task: str) -> Iterator[None]:
     """Give everything that stands against a release because of the data one code: it could tell of a patient.
+
+    Args:
+        task: The task.
 
     Raises:
         NotReleasableError: Saying why, to the site alone.
+        StoreError: As it is: a full disk or a lost file of the site's own says nothing of patients.
     """
     try:
         yield
+    except StoreError:
+        raise
     except Exception as error:
         problem, remedy = (
             (error.problem, error.remedy) if isinstance(error, FedprintError) else (repr(error), "")
@@ -271,6 +278,20 @@ def _require_same_terms(task: str, before: PrivacyStatement, now: PrivacyStateme
                 f"{getattr(now, name)} now, so that their sum would mean nothing",
                 remedy='restore it in the policy, or set refresh = "whole" to release everybody anew',
             )
+
+
+def _require_same_levels(policy: TaskPolicy, before: Fingerprint, space: Space) -> None:
+    """Raise where sketches would not add up; before there is a sum, which shows whether anybody is new."""
+    known, levels = before.sketches.get(CdfSketch.kind), policy.terms.levels
+    if not isinstance(known, CdfSketch):
+        return
+    now = levels or CdfSketch.for_space(space).n_levels
+    if known.n_levels != now:
+        raise PolicyError(
+            f"task {policy.name}: levels was {known.n_levels} for the patients released before and is {now} "
+            "now, so that they cannot be added",
+            remedy='restore it in the policy, or set refresh = "whole" to release everybody anew',
+        )
 
 
 def _joined(before: PrivacyStatement, now: PrivacyStatement) -> PrivacyStatement:

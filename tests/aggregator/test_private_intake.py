@@ -45,11 +45,11 @@ def stating(fingerprint, **changes):
 @pytest.mark.parametrize(
     "kinds", [("histogram",), ("cdf",), ("histogram", "cdf"), ("mean-embedding", "moments")]
 )
-@pytest.mark.parametrize("weight", [1, 12])
+@pytest.mark.parametrize(("k", "weight"), [(1, 1), (4, 12)])
 @pytest.mark.parametrize("rho", [Fraction(1, 50), Fraction(3)])
-def test_what_the_mechanism_made_is_admitted(identity, kinds, weight, rho):
+def test_what_the_mechanism_made_is_admitted(identity, kinds, k, weight, rho):
     space = make_noisy_space(*kinds)
-    fingerprint = make_private_fingerprint(identity, "t", space, weight=weight, rho=rho, n=500)
+    fingerprint = make_private_fingerprint(identity, "t", space, images_per_patient=k, rho=rho, n=500)
     assert admitted(identity, fingerprint, space).privacy.weight == weight
 
 
@@ -71,7 +71,9 @@ def test_a_smaller_rho_than_the_noise_supports_is_refused(identity, sent):
 
 def test_patients_that_weigh_more_than_the_noise_was_made_for_are_refused(identity):
     fingerprint = make_private_fingerprint(identity, "t", SPACE)
-    refused(identity, stating(fingerprint, weight=2), "protects patients less than it says")
+    refused(
+        identity, stating(fingerprint, images_per_patient=2, weight=2), "protects patients less than it says"
+    )
 
 
 @pytest.mark.parametrize("factor", [0.99, 1.02])
@@ -89,6 +91,8 @@ def test_an_eps_that_does_not_follow_from_rho_is_refused(identity, sent, factor)
         ("delta", 0.01),
         ("delta", 0.0),
         ("images_per_patient", 0),
+        ("images_per_patient", 11),
+        ("weight", 2),
         ("cohorts", 0),
         ("edges", " "),
         ("ledger_seq", None),

@@ -62,7 +62,7 @@ def test_people_read_it_in_words(site):
 @pytest.mark.parametrize(
     ("terms", "code"),
     [
-        ({"minimum_patients": 9}, "policy"),
+        ({"minimum_patients": 9}, "not-releasable"),
         ({**dict.fromkeys(TERMS), "modes": ["listen"]}, "policy"),
     ],
 )
@@ -73,11 +73,11 @@ def test_what_the_policy_forbids_is_found(site, terms, code):
 
 def test_missing_images_patients_and_modes_are_found(site):
     (site.folder / "labels.csv").rename(site.folder / "elsewhere.csv")
-    assert codes(site) == ["data"]
+    assert codes(site) == ["not-releasable"]
     text = (site.folder / "elsewhere.csv").read_text().replace(",patient", ",who", 1)
     (site.folder / "labels.csv").write_text(text)
     site.set_policy(refresh="new-patients")
-    assert codes(site) == ["policy"]
+    assert codes(site) == ["not-releasable"]
     file = site.folder / "site.toml"
     file.write_text(file.read_text().replace('"private"', '"pooled"'))
     assert codes(site) == ["trust-mode"]
@@ -100,6 +100,19 @@ def test_ledger_and_budget_are_looked_at_but_a_release_that_stands_costs_nothing
     site.set_policy(refresh="never")
     (site.state / "ledger.head").unlink()
     assert codes(site) == ["ledger"]
+
+
+@pytest.mark.parametrize(
+    ("refresh", "words"),
+    [
+        ("never", "refresh: never: the first release stands\n"),
+        ("new-patients", "released, however few, and the sum is published, when what stands is 30 days old"),
+        ("whole", "paid for again, when what stands is 30 days old, whether or not the data have changed\n"),
+    ],
+)
+def test_it_says_what_replaces_a_release_and_when(site, refresh, words):
+    site.set_policy(refresh=refresh, refresh_days=30)
+    assert words in check(site).stdout
 
 
 def test_new_patients_that_follow_cost_nobody_twice(site):

@@ -127,7 +127,9 @@ def test_restart_asks_and_then_counts_everything_as_spent(site):
 
 def test_show_goes_on_with_the_series_of_the_last_cohort(site):
     policy = site.parent / "policy.toml"
-    policy.write_text(policy.read_text().replace('refresh = "never"', 'refresh = "new-patients"'))
+    policy.write_text(
+        policy.read_text().replace('refresh = "never"', 'refresh = "new-patients"\nrefresh_days = 30')
+    )
     state, task = site.parent / "state", Policy.read(policy).task("pneumonia-cxr")
     ledger = Ledger.open(state, identity_in(state))
     rest = ledger.remaining(task.budgets()[1])

@@ -1,5 +1,6 @@
 """The policy file: what it allows, and every way in which it can contradict itself."""
 
+import math
 import tomllib
 from fractions import Fraction
 
@@ -33,6 +34,7 @@ minimum_patients = 100
 spaces = ["{SPACE}"]
 sketches = ["histogram"]
 refresh = "new-patients"
+refresh_days = 30
 [task.public-benchmark]
 modes = ["open"]
 open_because = "published as CC0 dataset X in 2019"
@@ -95,7 +97,16 @@ def test_rho_is_the_exact_number_that_is_written(tmp_path, written):
 def test_terms_of_a_private_release(tmp_path):
     terms = read(tmp_path).task("pneumonia").terms
     assert (terms.images_per_patient, terms.minimum_patients, terms.refresh) == (4, 100, "new-patients")
-    assert read(tmp_path, {"task/pneumonia/refresh": REMOVED}).task("pneumonia").terms.refresh == "never"
+    assert terms.refresh_seconds == 30 * 86_400
+    unsaid = {"task/pneumonia/refresh": REMOVED, "task/pneumonia/refresh_days": REMOVED}
+    terms = read(tmp_path, unsaid).task("pneumonia").terms
+    assert (terms.refresh, terms.refresh_seconds) == ("never", math.inf)
+
+
+@pytest.mark.parametrize("refresh", ["new-patients", "whole"])
+def test_every_request_may_be_due(tmp_path, refresh):
+    changes = {"task/pneumonia/refresh": refresh, "task/pneumonia/refresh_days": 0}
+    assert read(tmp_path, changes).task("pneumonia").terms.refresh_seconds == 0
 
 
 def test_modes_that_a_task_may_be_released_in(tmp_path):
@@ -203,6 +214,17 @@ def test_without_a_policy_nothing_leaves(tmp_path):
         ({"task/pneumonia/sketches": ["histogramm"]}, '"histogramm" is no kind of sketch, expected some of'),
         ({"task/pneumonia/sketches": REMOVED}, "task.pneumonia: sketches is missing"),
         ({"task/pneumonia/refresh": "daily"}, 'task.pneumonia.refresh is "daily", expected .never.'),
+        ({"task/pneumonia/refresh_days": REMOVED}, 'refresh_days is missing.*refresh is "new-patients"'),
+        (
+            {"task/pneumonia/refresh": "whole", "task/pneumonia/refresh_days": REMOVED},
+            'refresh_days is missing.*refresh is "whole"',
+        ),
+        ({"task/pneumonia/refresh": "never"}, 'refresh_days is given, but refresh is "never"'),
+        ({"task/pneumonia/refresh": REMOVED}, 'refresh_days is given, but refresh is "never"'),
+        ({"task/pneumonia/refresh_days": -1.0}, "refresh_days is -1.0, expected at least 0"),
+        ({"task/pneumonia/refresh_days": float("inf")}, "pneumonia.refresh_days"),
+        ({"task/pneumonia/refresh_days": True}, "refresh_days is true, expected a number"),
+        ({"task/public-benchmark/refresh_days": 30}, 'refresh_days is given, but modes has no "private"'),
         ({"task/pneumonia/open_because": "x"}, 'open_because is given, but modes has no "open"'),
         ({"task/public-benchmark/open_because": REMOVED}, "task.public-benchmark: open_because is missing"),
         ({"task/public-benchmark/open_because": "  "}, "task.public-benchmark: open_because is missing"),

@@ -65,9 +65,9 @@ def prepared(tmp_path_factory):
 
 def _just_before(kind, folder):
     refresh = "new-patients" if kind == "first" else kind
-    site = write_private_site(folder / "site", refresh=refresh)
+    site = write_private_site(folder / "site", refresh=refresh, refresh_days=30)
     if kind != "first":
-        site.release("job-0")
+        site.release_days_ago(31)
         site.admit(range(8, 15))
     rehearsal = site.copy_to(folder / "rehearsal")
     rehearsal.release("job-1")

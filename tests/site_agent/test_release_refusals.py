@@ -44,13 +44,13 @@ def assert_nothing_happened(site):
         ({}, {"eps": -1.0}, "config", r"eps is -1.*more than 0"),
         ({"eps": 0.0}, {}, "config", r"population.patients.eps is 0.*more than 0"),
         ({"delta": 0.2}, {}, "config", r"delta is 0.2, expected less than 1/5"),
-        ({"delta": 0.15}, {}, "policy", r"δ = 0.15 is not below 1/8"),
+        ({"delta": 0.15}, {}, "not-releasable", r"δ = 0.15 is not below 1/8"),
         ({}, {"release_eps": 7.0}, "config", r"release_eps means .* at most the budget of task.lungs itself"),
         ({"eps": 2.0}, {}, "config", r"eps means .* at most the budget of population.patients"),
         ({}, {"population": "others"}, "config", r'population is "others", expected patients'),
         ({}, {"population": None}, "config", r"population is missing"),
         ({}, {"modes": ["private", "open"], "open_because": "x"}, "config", r'both "open" and "private"'),
-        ({}, {"minimum_patients": 9}, "policy", r"has 8 patients, the policy asks for 9"),
+        ({}, {"minimum_patients": 9}, "not-releasable", r"has 8 patients, the policy asks for 9"),
         ({}, {"spaces": ["cd" * 32]}, "policy", r"does not allow space [0-9a-f]{64} \(colours\)"),
         ({}, {"sketches": ["histogram"]}, "policy", r"does not allow sketches of kind cdf"),
         ({}, {**dict.fromkeys(TERMS), "modes": ["listen"]}, "policy", r'allows only "listen"'),
@@ -98,17 +98,17 @@ def test_a_card_that_nobody_has_read_does_not_leave(site):
 
 
 @pytest.mark.parametrize(
-    ("space", "text"),
+    ("space", "code", "text"),
     [
-        (colour_space(preprocessing="paper"), "preprocessing 'deterministic'"),
-        (colour_space(kinds=UNBOUNDED), "moments"),
+        (colour_space(preprocessing="paper"), "not-releasable", "preprocessing 'deterministic'"),
+        (colour_space(kinds=UNBOUNDED), "policy", "moments"),
     ],
 )
-def test_a_space_in_which_no_bound_holds_is_refused_before_an_image_is_read(site, monkeypatch, space, text):
+def test_a_space_without_a_bound_is_refused_before_an_image_is_read(site, monkeypatch, space, code, text):
     monkeypatch.setattr(extraction, "ImageStream", lambda *_, **__: pytest.fail("an image was read"))
     site.set_policy(sketches=["cdf", "histogram", "moments"])
-    code, written = site.refusal(space=space)
-    assert (code, text in written) == ("policy", True)
+    answered, written = site.refusal(space=space)
+    assert (answered, text in written) == (code, True)
     assert_nothing_happened(site)
 
 
@@ -123,7 +123,7 @@ def test_whether_sums_overflow_is_no_answer_about_the_images(tmp_path):
 def test_a_network_whose_features_depend_on_the_batch_is_refused(site, monkeypatch):
     monkeypatch.setattr(Colours, "ignores_position", False)
     code, text = site.refusal()
-    assert (code, "acceleration" in text) == ("policy", True)
+    assert (code, "acceleration" in text) == ("not-releasable", True)
     assert_nothing_happened(site)
 
 
@@ -132,7 +132,7 @@ def test_new_patients_need_names_of_patients(site):
     table.write_text(table.read_text().replace(",patient\n", ",who\n").replace(",patient\r\n", ",who\r\n"))
     site.set_policy(refresh="new-patients")
     code, text = site.refusal()
-    assert (code, "does not say whose images" in text) == ("policy", True)
+    assert (code, "does not say whose images" in text) == ("not-releasable", True)
     assert_nothing_happened(site)
     site.set_policy(refresh="whole")
     site.release()
@@ -140,6 +140,60 @@ def test_new_patients_need_names_of_patients(site):
 
 def test_a_passed_deadline_charges_nothing(site):
     assert site.refusal(deadline=1.0)[0] == "deadline"
+    assert_nothing_happened(site)
+
+
+def test_what_is_not_done_by_the_deadline_is_finished_and_sent_under_the_next_request(site, monkeypatch):
+    now = time.time()
+
+    class Slow(Colours):
+        def __call__(self, images):
+            monkeypatch.setattr(time, "time", lambda: now + 1000)
+            return super().__call__(images)
+
+    monkeypatch.setattr(jobs, "_extractor", lambda *_: Slow())
+    late = site.release("job-1", deadline=now + 100)
+    assert time.time() == now + 1000
+    assert site.open().state.release("job-1", "lungs") == late
+    assert site.refusal("job-1", deadline=now + 100)[0] == "deadline"
+    assert site.release("job-2") == late
+    assert len(site.charges()) == 1
+    assert site.findings() == ()
+
+
+def unreadable(site):
+    for image in (site.folder / "images").iterdir():
+        image.write_bytes(b"no image")
+
+
+def without_table(site):
+    (site.folder / "labels.csv").unlink()
+
+
+def too_few(site):
+    site.set_policy(minimum_patients=9)
+
+
+def nameless(site):
+    table = site.folder / "labels.csv"
+    table.write_text(table.read_text().replace("patient-3", ""))
+    site.set_policy(refresh="new-patients")
+
+
+@pytest.mark.parametrize("harm", [unreadable, without_table, too_few, nameless])
+def test_whatever_stands_against_it_in_the_data_the_aggregator_learns_the_same(site, harm):
+    harm(site)
+    code, text = site.refusal()
+    assert (code, text.startswith("task lungs cannot be released: ")) == ("not-releasable", True)
+    assert_nothing_happened(site)
+
+
+def test_a_disk_that_is_full_while_sketching_is_no_answer_about_the_data(site, monkeypatch):
+    def full(*_):
+        raise StoreError("the disk is full", remedy="make room")
+
+    monkeypatch.setattr(jobs, "_sketched", full)
+    assert site.refusal()[0] == "store"
     assert_nothing_happened(site)
 
 
@@ -242,8 +296,8 @@ def when_full(patch, site, room):
 
 @pytest.mark.parametrize("refresh", ["new-patients", "whole"])
 def test_a_full_disk_at_any_write_sends_nothing_uncharged_and_loses_nothing(tmp_path, monkeypatch, refresh):
-    site = write_private_site(tmp_path / "site", refresh=refresh)
-    site.release("job-0")
+    site = write_private_site(tmp_path / "site", refresh=refresh, refresh_days=30)
+    site.release_days_ago(31)
     site.admit(range(8, 15))
     rehearsal = site.copy_to(tmp_path / "rehearsal")
     rehearsal.release("job-1")

@@ -1,5 +1,6 @@
 """Small real objects for tests."""
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -73,12 +74,13 @@ def make_private_fingerprint(
     shift: float = 0.0,
     n: int = 200,
     rho: Fraction = Fraction(1, 2),
-    weight: int = 1,
+    images_per_patient: int = 1,
     levels: int | None = None,
     draw: int | None = None,
     **statement: object,
 ) -> Fingerprint:
     """A fingerprint with real noise as a site releases it, the same for the same seed and draw."""
+    weight = math.lcm(*range(1, images_per_patient + 1))
     features = np.repeat(make_features(seed, n, shift), weight, axis=0)
     empty = zeros(space)
     if levels is not None:
@@ -93,7 +95,7 @@ def make_private_fingerprint(
         rho=str(noised.rho),
         eps=eps_of(noised.rho, 1e-6),
         delta=1e-6,
-        images_per_patient=4,
+        images_per_patient=images_per_patient,
         weight=weight,
         cohorts=1,
         edges=space.reference,

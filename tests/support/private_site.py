@@ -4,10 +4,12 @@ import csv
 import json
 import os
 import shutil
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tomli_w
 from factories import FAR_FUTURE, make_job
 from PIL import Image
@@ -20,11 +22,13 @@ from federation.space import ExtractorIdentity, Space, Transform, equal_width_ed
 from site_agent import jobs
 from site_agent.approval import approve
 from site_agent.jobs import Site, fingerprint_tasks
+from site_agent.ledger import Ledger
 from site_agent.ledger.chain import read_chain
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.ledger.verify import verify_ledger
 
 KEY = "ab" * 32
+DAY = 86_400
 MIXING = np.random.default_rng(0).normal(0, 2, (3, 6))
 EDGES = equal_width_edges(np.full(6, -2.0), np.full(6, 4.0), 8)
 CDF = CdfSketch.parameters(np.random.default_rng(1).uniform(0, 1, (99, 3)) @ MIXING, EDGES)
@@ -93,8 +97,12 @@ class PrivateSite:
                     csv.writer(file).writerow([name, ("ill", "well")[number % 2], f"patient-{patient}"])
 
     def set_policy(self, budget=None, **terms):
-        """Write the policy with other terms than before."""
+        """Write the policy with other terms than before; every request for what may be replaced is due."""
         self.terms.update(terms)
+        if self.terms.get("refresh") in ("new-patients", "whole"):
+            self.terms.setdefault("refresh_days", 0)
+        else:
+            self.terms.pop("refresh_days", None)
         tables = {
             "schema": 1,
             "aggregator": {"public_keys": [KEY]},
@@ -121,6 +129,14 @@ class PrivateSite:
         result = self.ask(job, **request)
         assert result.code == "done", self.complaint()
         return result.fingerprint
+
+    def release_days_ago(self, days, job="job-0"):
+        """A release by a clock that was so many days behind today's."""
+        began = time.time() - days * DAY
+        ledger = Ledger.open(self.state, self.open().identity, lambda: began)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jobs, "_ledger", lambda *_: ledger)
+            return self.release(job)
 
     def refusal(self, job="job-1", **request):
         """Code that leaves, and text that stays, of a request that must be refused."""

@@ -75,8 +75,14 @@ def test_sub_folders_are_classes_and_every_frame_is_an_image(tree):
         *(f"well/3.dcm#frame {frame}" for frame in (1, 2, 3)),
     ]
     assert source.class_counts() == {"sick": 2, "well": 3}
-    assert source.patients == ("p1", "1.2", "p2", "p2", "p2")
+    assert source.patients == ("p1", "", "p2", "p2", "p2")
     assert source.load(4).size == (5, 1)
+
+
+def test_where_no_file_names_a_patient_none_is_known(tmp_path):
+    make_dicom(tmp_path / "sick" / "1.dcm", RAMP, "", "1.1")
+    make_dicom(tmp_path / "well" / "2.dcm", RAMP, " ", "1.1")
+    assert open_dicom(tmp_path).patients is None
 
 
 def test_of_several_frames_the_middle_one_may_be_used(tree):
