@@ -130,7 +130,7 @@ class Heatmap:
             "scales": {"ranks": list(self.rank_scale), "values": list(self.value_scale)},
             "values": [say_value(value) for value in self._shown.ravel()],
             "errors": [f" ± {error:.1g}" if error > 0 else "" for error in self._errors.ravel()],
-            "tied": "".join("01"[tied] for tied in self.tied.ravel()),
+            "tied": "".join("1" if tied else "0" for tied in self.tied.ravel()),
             "ranks": [int(rank) for rank in np.nan_to_num(self.ranks).ravel()],
             "rankLevels": self.rank_levels,
             "valueLevels": self.value_levels,

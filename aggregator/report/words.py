@@ -113,7 +113,10 @@ def say_noise(privacy: PrivacyStatement) -> str:
     move it (Bun & Steinke 2016, Proposition 1.6).
     """
     rho = Fraction(privacy.rho)
-    return f"like {1 / math.sqrt(2 * rho):.2g} {counted(privacy)}s more or less" if rho else ""
+    if not rho:
+        return ""
+    strength = f"{1 / math.sqrt(2 * rho):.2g}"
+    return f"like {strength} {counted(privacy)}{'' if strength == '1' else 's'} more or less"
 
 
 def say_sigmas(privacy: PrivacyStatement) -> str:
