@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 
 from aggregator.matrix import SimilarityMatrix, Values
-from aggregator.report.words import say_cohorts, say_cost, say_images, say_plural, say_sigmas
+from aggregator.report.words import say_cohorts, say_cost, say_noise, say_plural, say_size
 from aggregator.store import Entry
 from federation.privacy.statement import PrivacyStatement
 from federation.ranking import Recommendation, not_told_apart
@@ -49,7 +49,7 @@ def tasks_table(entries: Sequence[Entry]) -> Table:
         Column("task", no_wrap=True, overflow="fold"),
         "title",
         "modality",
-        "images used, or ≈ patients",
+        "size",
         "classes, images of the whole dataset",
         "released as",
         box=box.SIMPLE_HEAD,
@@ -62,7 +62,7 @@ def tasks_table(entries: Sequence[Entry]) -> Table:
             escape(task["key"]),
             escape(task["title"]),
             escape(task["modality"]),
-            say_images(task["n_images"], privacy),
+            say_size(task["n_images"], privacy),
             escape(classes) + (f", … {more} more" if more > 0 else ""),
             f"{task['trust_mode']} ({_say_release(privacy)})",
         )
@@ -80,7 +80,7 @@ def _say_release(privacy: PrivacyStatement) -> str:
         return "exact"
     said = [
         say_cost(privacy),
-        f"σ {say_sigmas(privacy)}",
+        f"noise {say_noise(privacy)}",
         f"at most {say_plural(privacy.images_per_patient, 'image')} of a patient",
         say_cohorts(privacy),
         "" if privacy.ledger_seq is None else f"ledger entry {privacy.ledger_seq}",

@@ -1,14 +1,13 @@
 """What a simulation prints when it is done, and the report it leaves."""
 
 import json
-import math
 
 from rich.console import Console
 from rich.markup import escape
 
 from aggregator.report import ReportData, write_report
 from aggregator.report.catalogue import report_data
-from aggregator.report.words import is_exact
+from aggregator.report.words import is_exact, say_cost, say_noise
 from aggregator.store import Catalogue
 from aggregator.tables import matrix_table, recommendations_text
 from deploy.federation_file import FederationConfig
@@ -54,7 +53,7 @@ def show_results(config: FederationConfig, run: Simulation, console: Console) ->
 
 def _show_matrix_and_sources(data: ReportData, console: Console) -> None:
     keys = [task.key for task in data.tasks]
-    values, errors = data.matrices[data.distance], data.standard_errors
+    values, errors = data.matrices[data.distance], data.standard_errors.get(data.distance)
     console.print(matrix_table(data.distance, keys, values, console.width, errors))
     console.print("\nWhich sources to try first for each target:")
     console.print(recommendations_text([data.recommendations[key][:TOP] for key in keys]))
@@ -64,9 +63,7 @@ def _show_noise(data: ReportData, console: Console) -> None:
     for task in data.tasks:
         stated = task.privacy
         if not stated.is_exact:
-            noise = ", ".join(f"{name} {math.sqrt(v):,.3g}" for name, v in sorted(stated.noise.items()))
-            protected = f"ε {stated.eps:.3g} at δ {stated.delta:g} for every {stated.unit}"
-            console.print(f"{task.key} left with noise: {protected}; σ of {noise}")
+            console.print(f"{task.key} left with noise {say_noise(stated)}: {say_cost(stated)}")
 
 
 def _show_local_rankings(config: FederationConfig, job_id: str, console: Console) -> None:

@@ -8,9 +8,10 @@ from aggregator.report.data import ReportData, TaskEntry
 from aggregator.report.gains import Gains, gains
 from aggregator.report.groups import Group
 from aggregator.report.words import (
+    counted,
     is_exact,
     say_count,
-    say_images,
+    say_number,
     say_privacy,
     say_sampling,
     say_statement,
@@ -151,7 +152,7 @@ def _bars(classes: Mapping[str, int]) -> tuple[ClassBar, ...]:
 def _provenance(task: TaskEntry) -> tuple[tuple[str, str], ...]:
     made = task.provenance
     stated = (
-        ("Images used" if task.privacy.is_exact else f"{sentence(task.privacy.unit)}s", _images(task)),
+        ("Images used" if task.privacy.is_exact else f"{sentence(counted(task.privacy))}s", _number(task)),
         ("Drawn", say_sampling(made)),
         ("Unreadable", _unreadable(made.n_unreadable)),
         ("Arithmetic", made.arithmetic),
@@ -162,8 +163,8 @@ def _provenance(task: TaskEntry) -> tuple[tuple[str, str], ...]:
     return _shortened(stated)
 
 
-def _images(task: TaskEntry) -> str:
-    said = say_images(task.n, task.privacy)
+def _number(task: TaskEntry) -> str:
+    said = say_number(task.n, task.privacy)
     return said if task.privacy.is_exact else f"{said}, counted with noise"
 
 

@@ -22,10 +22,12 @@ REASONS = {
     "space-mismatch": "the site's weights are not those of the space",
     "policy": "the site's rules do not allow it",
     "not-releasable": "something about its data stands against the release; the site's log says what",
+    "budget": "its privacy budget does not allow another release",
+    "ledger": "its privacy ledger is missing or damaged",
     "trust-mode": "its trust mode is not available yet, so nothing was released",
     "deadline": "the work was not finished before the deadline",
     "config": "the site's configuration is wrong",
-    "store": "the site could not write to its disk",
+    "store": "the site's own records are incomplete or its disk cannot be written",
 }
 
 
@@ -43,8 +45,7 @@ def report_data(catalogue: Catalogue, distance: str) -> ReportData:
     """Return everything the report shows about a catalogue."""
     space, run = catalogue.latest_space(), catalogue.run_summary()
     matrices = read_all(catalogue, space, chosen(space, distance))
-    matrix = matrices[distance]
-    tasks = tuple(map(_entry, matrix.entries))
+    keys, tasks = matrices[distance].keys, tuple(map(_entry, matrices[distance].entries))
     study = consortium_study(matrices, catalogue.outcomes(), catalogue.shared_images())
     learned = learn(study, list(study.outcomes), distance)
     return ReportData(
@@ -53,11 +54,13 @@ def report_data(catalogue: Catalogue, distance: str) -> ReportData:
         distance=distance,
         matrices={name: m.values for name, m in matrices.items()},
         tasks=tasks,
-        standard_errors=None if all(task.privacy.is_exact for task in tasks) else matrix.standard_errors,
+        standard_errors={}
+        if all(task.privacy.is_exact for task in tasks)
+        else {name: m.standard_errors for name, m in matrices.items()},
         recommendations={
-            key: tuple(rank_sources(candidates(column_of(matrices, key)), distance)) for key in matrix.keys
+            key: tuple(rank_sources(candidates(column_of(matrices, key)), distance)) for key in keys
         },
-        forecasts={key: tuple(forecast(each, key) for each in learned) for key in matrix.keys},
+        forecasts={key: tuple(forecast(each, key) for each in learned) for key in keys},
         missing=tuple(_missing(entry) for entry in run["missing"]),
         listening=tuple(dict.fromkeys(key.split("/", 1)[0] for key in run["listening"])),
         space=space.header(),

@@ -67,8 +67,8 @@ class ReportData:
         matrices: Distance name → float64 [T, T], rows sources, columns targets. NaN or infinity
             marks a pair that cannot be compared.
         tasks: The T tasks in the order of the matrices.
-        standard_errors: float64 [T, T], what noise makes of the distance shown first: 0 between exact tasks,
-            NaN where unknown; None where no task has noise.
+        standard_errors: Distance name → float64 [T, T], what noise makes of its values: 0 between exact
+            tasks, NaN where unknown; empty where no task has noise.
         recommendations: Target key → every source, nearest first.
         forecasts: Target key → what is expected of its sources, per setting that was measured.
         missing: Tasks that were expected and did not arrive.
@@ -86,7 +86,7 @@ class ReportData:
     distance: str
     matrices: Mapping[str, Matrix]
     tasks: tuple[TaskEntry, ...]
-    standard_errors: Matrix | None = None
+    standard_errors: Mapping[str, Matrix] = field(default_factory=dict)
     recommendations: Mapping[str, tuple[Recommendation, ...]] = field(default_factory=dict)
     forecasts: Mapping[str, tuple[SettingForecast, ...]] = field(default_factory=dict)
     missing: tuple[MissingTask, ...] = ()
@@ -100,7 +100,7 @@ class ReportData:
                 f"the report has no matrix of distance {self.distance!r}",
                 remedy=f"use one of {sorted(self.matrices)}",
             )
-        for name, matrix in self.matrices.items():
+        for name, matrix in [*self.matrices.items(), *self.standard_errors.items()]:
             _check_shape(name, matrix, len(self.tasks))
         _check_distinct([task.key for task in self.tasks])
 

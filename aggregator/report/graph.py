@@ -7,7 +7,7 @@ import numpy as np
 from aggregator.report.groups import Group
 from aggregator.report.heatmap import Heatmap
 from aggregator.report.layout import Points, place
-from aggregator.report.words import say_value, shorten
+from aggregator.report.words import shorten
 
 N_NEIGHBOURS = 3
 _LABEL_LIMIT = 24
@@ -116,9 +116,8 @@ def _arrows(heatmap: Heatmap, spots: Points, keys: list[str]) -> tuple[Arrow, ..
     arrows = []
     for source, target, rank in _nearest(heatmap, keys):
         shaft, head = _bent_arrow(spots[source], spots[target])
-        value = say_value(float(heatmap.matrix[source, target]))
-        shared = int(heatmap.ranks[source, target])
-        words = f"{keys[source]} → {keys[target]}: rank {shared}, {heatmap.name} {value}"
+        cell = heatmap.cell(source, target)
+        words = f"{keys[source]} → {keys[target]}: rank {cell.rank}, {heatmap.name} {cell.value}"
         arrows.append(Arrow(source, target, rank, shaft, head, words))
     return tuple(sorted(arrows, key=lambda arrow: -arrow.rank))
 

@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from aggregator.report.clustering import Clustering, cluster, dissimilarity, ranks_within_target
 from aggregator.report.data import Matrix, ReportData
 from aggregator.report.palette import N_LEVELS
-from aggregator.report.words import say_value
+from aggregator.report.words import say_uncertain, say_value
+from federation.ranking import not_told_apart
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _NO_LEVEL = "-"
@@ -23,9 +25,10 @@ class Cell:
     """One pair, as the page shows it before anyone touches a switch.
 
     Args:
-        css: Class of the cell: a level ``k0`` to ``k31``, ``me`` on the diagonal, ``na`` without value.
-        rank: Rank of the source for the target, empty without one.
-        value: The distance in words.
+        css: Class of the cell: a level ``k0`` to ``k31``, ``me`` on the diagonal, ``na`` without value;
+            and ``tied`` where noise cannot tell the source from the target's nearest.
+        rank: Rank of the source for the target, ``≈`` before it where it is tied, empty without one.
+        value: The distance in words, with its standard error where noise moves it.
     """
 
     css: str
@@ -40,10 +43,12 @@ class Heatmap:
     Args:
         name: Name of the distance.
         matrix: float64 [T, T], rows sources, columns targets.
+        errors: float64 [T, T], what noise makes of the values, NaN where unknown; None without noise.
     """
 
     name: str
     matrix: Matrix
+    errors: Matrix | None = None
 
     @cached_property
     def unlike(self) -> Matrix:
@@ -71,6 +76,19 @@ class Heatmap:
         return _level_characters(np.sqrt(place / last))
 
     @cached_property
+    def tied(self) -> npt.NDArray[np.bool_]:
+        """Bool [T, T]: sources that noise cannot tell from the target's nearest, and that nearest itself."""
+        tied = np.zeros(self.matrix.shape, dtype=bool)
+        if self.errors is None:
+            return tied
+        others = np.where(np.isfinite(self.ranks), self.matrix, np.inf)
+        for target, nearest in enumerate(others.argmin(axis=0) if len(others) else ()):
+            close = not_told_apart(others[:, target], self.errors[:, target], int(nearest))
+            close[nearest] = close.any()
+            tied[:, target] = close
+        return tied
+
+    @cached_property
     def value_levels(self) -> str:
         """Colour level of every pair by value over the whole matrix; the diagonal is clipped to it."""
         low, high = self._span
@@ -95,15 +113,14 @@ class Heatmap:
     @property
     def self_distances(self) -> tuple[str, str] | None:
         """Smallest and largest distance of a task to itself; None if all are zero, up to rounding."""
-        own = np.diag(self.matrix)
+        own = np.diag(self._shown)
         own = own[np.isfinite(own)]
-        differs = np.abs(own).max(initial=0.0) > 1e-6 * abs(self._span[1])
-        return (say_value(own.min()), say_value(own.max())) if differs else None
+        return (say_value(own.min()), say_value(own.max())) if own.any() else None
 
     def rows(self) -> list[list[Cell]]:
         """Return the cells in clustered order, coloured by rank."""
         order = self.clustering.order
-        return [[self._cell(source, target) for target in order] for source in order]
+        return [[self.cell(source, target) for target in order] for source in order]
 
     def payload(self) -> dict[str, Any]:
         """Return what the page needs to show this distance instead of another, ready for JSON."""
@@ -111,7 +128,9 @@ class Heatmap:
             "order": list(self.clustering.order),
             "tree": self.clustering.tree,
             "scales": {"ranks": list(self.rank_scale), "values": list(self.value_scale)},
-            "values": [say_value(value) for value in self.matrix.ravel()],
+            "values": [say_value(value) for value in self._shown.ravel()],
+            "errors": [f" ± {error:.1g}" if error > 0 else "" for error in self._errors.ravel()],
+            "tied": "".join("1" if tied else "0" for tied in self.tied.ravel()),
             "ranks": [int(rank) for rank in np.nan_to_num(self.ranks).ravel()],
             "rankLevels": self.rank_levels,
             "valueLevels": self.value_levels,
@@ -123,18 +142,32 @@ class Heatmap:
         others = others[np.isfinite(others)]
         return (float(others.min()), float(others.max())) if len(others) else (np.nan, np.nan)
 
-    def _cell(self, source: int, target: int) -> Cell:
+    @cached_property
+    def _shown(self) -> Matrix:
+        """float64 [T, T], the values without what rounding leaves of a task's distance to itself."""
+        rounding = max(1e-6 * np.nan_to_num(np.abs(self._span)).max(), 1e-12)
+        nothing = np.eye(len(self.matrix), dtype=bool) & (np.abs(self.matrix) <= rounding)
+        return np.where(nothing, 0.0, self.matrix)
+
+    @property
+    def _errors(self) -> Matrix:
+        return np.zeros(self.matrix.shape) if self.errors is None else np.nan_to_num(self.errors)
+
+    def cell(self, source: int, target: int) -> Cell:
+        """Return one pair in words, coloured by rank."""
         level = self.rank_levels[source * len(self.matrix) + target]
         css = "me" if source == target else "na" if level == _NO_LEVEL else f"k{int(level, 32)}"
-        rank = self.ranks[source, target]
-        value = say_value(float(self.matrix[source, target]))
-        return Cell(css, "" if np.isnan(rank) else str(int(rank)), value)
+        tied, rank = self.tied[source, target], self.ranks[source, target]
+        said = "" if np.isnan(rank) else f"{'≈' if tied else ''}{int(rank)}"
+        value = say_uncertain(float(self._shown[source, target]), float(self._errors[source, target]))
+        return Cell(f"{css} tied" if tied else css, said, value)
 
 
 def heatmaps(report: ReportData) -> list[Heatmap]:
     """Return a heat map per distance, the primary one first, the others by name."""
     names = sorted(report.matrices, key=lambda name: (name != report.distance, name))
-    return [Heatmap(name, np.asarray(report.matrices[name], dtype=np.float64)) for name in names]
+    errors = report.standard_errors
+    return [Heatmap(name, np.asarray(report.matrices[name], float), errors.get(name)) for name in names]
 
 
 def csv_address(matrix: Matrix, keys: list[str]) -> str:

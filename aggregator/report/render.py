@@ -11,7 +11,7 @@ from aggregator.report.groups import group_tasks, legend
 from aggregator.report.heatmap import Heatmap, csv_address, heatmaps
 from aggregator.report.page import asset, content_security_policy, environment
 from aggregator.report.palette import N_LEVELS, ramp_css
-from aggregator.report.space import say_space
+from aggregator.report.space import say_sketches, say_space
 from aggregator.report.uncertainty import say_uncertainty
 from federation.files import write_atomically
 
@@ -58,6 +58,7 @@ def _contents(report: ReportData) -> dict[str, Any]:
         "totals": _totals(report),
         "heat": maps[0],
         "uncertainty": say_uncertainty(report),
+        "ties": any(heat.tied.any() for heat in maps) if drawn else False,
         "rows": maps[0].rows() if drawn else [],
         "graph": neighbour_graph(maps[0], keys, groups) if drawn else None,
         "distances": [heat.name for heat in maps],
@@ -65,12 +66,24 @@ def _contents(report: ReportData) -> dict[str, Any]:
         "payload": _payload(report, maps if drawn else []),
         "cards": sorted(make_cards(report, groups), key=lambda card: card.entry.key),
         "space": say_space(report.space),
+        "sketches": say_sketches(report.space),
         "grouped_by": by,
         "groups": groups,
         "legend": legend(groups),
         "levels": range(N_LEVELS),
         "drawing_limit": _DRAWING_LIMIT,
     }
+
+
+def _sizes(tasks: tuple[TaskEntry, ...]) -> list[tuple[str, str]]:
+    """Number and noun of what all tasks hold together: images and patients are never added up."""
+    sizes = []
+    for noun in sorted({words.counted(task.privacy) for task in tasks} or {"image"}):
+        counted = [task for task in tasks if words.counted(task.privacy) == noun]
+        n = sum(task.n for task in counted)
+        exact = all(task.privacy.is_exact for task in counted)
+        sizes.append((f"{'' if exact else '≈ '}{words.say_count(n)}", noun if n == 1 else f"{noun}s"))
+    return sizes
 
 
 def _payload(report: ReportData, maps: list[Heatmap]) -> dict[str, Any]:
@@ -89,11 +102,11 @@ def _findable(task: TaskEntry) -> str:
     return " ".join(text).casefold()
 
 
-def _totals(report: ReportData) -> dict[str, int]:
+def _totals(report: ReportData) -> dict[str, Any]:
     return {
         "sites": len({task.site for task in report.tasks} | set(report.listening)),
         "tasks": len(report.tasks),
-        "images": sum(task.n for task in report.tasks),
+        "sizes": _sizes(report.tasks),
         "noisy": sum(not task.privacy.is_exact for task in report.tasks),
         "exact": sum(words.is_exact(task.privacy) for task in report.tasks),
     }

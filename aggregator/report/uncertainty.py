@@ -12,7 +12,7 @@ def say_uncertainty(report: ReportData) -> str:
     if not n_noisy:
         return ""
     carriers = f"{say_plural(n_noisy, 'task')} {'carries' if n_noisy == 1 else 'carry'} noise."
-    return f"{carriers} {_say_errors(report.distance, report.standard_errors)}"
+    return f"{carriers} {_say_errors(report.distance, report.standard_errors.get(report.distance))}"
 
 
 def _say_errors(distance: str, errors: Matrix | None) -> str:

@@ -3,6 +3,7 @@
 import math
 import re
 from datetime import UTC, datetime
+from fractions import Fraction
 
 from federation.fingerprint import Provenance
 from federation.privacy.statement import PrivacyStatement
@@ -90,9 +91,32 @@ def say_rounded_up(eps: float) -> str:
     return f"{math.ceil(eps / unit - 1e-6) * unit:.3g}"
 
 
-def say_images(n: int, privacy: PrivacyStatement) -> str:
-    """Return a number of images, or of patients where it comes from noisy sums: ``≈ 312``."""
-    return say_count(n) if privacy.is_exact else f"≈ {say_count(n)}"
+def say_size(n: int, privacy: PrivacyStatement) -> str:
+    """Return how much a task holds, ``1,865 images``, or what noisy sums tell of it, ``≈ 312 patients``."""
+    return f"{_approximately(privacy)}{say_plural(n, counted(privacy))}"
+
+
+def say_number(n: int, privacy: PrivacyStatement) -> str:
+    """Return the number of ``say_size`` alone, ``1,865`` or ``≈ 312``."""
+    return f"{_approximately(privacy)}{say_count(n)}"
+
+
+def counted(privacy: PrivacyStatement) -> str:
+    """Return what the size of a task counts: images, or those whom its noise protects."""
+    return "image" if privacy.is_exact else privacy.unit or "patient"
+
+
+def say_noise(privacy: PrivacyStatement) -> str:
+    """Return how strong the noise of a release is, ``like 4.6 patients more or less``; empty without any.
+
+    A release of ρ carries noise of standard deviation Δ/√(2ρ) in all, where Δ is the most that one unit can
+    move it (Bun & Steinke 2016, Proposition 1.6).
+    """
+    rho = Fraction(privacy.rho)
+    if not rho:
+        return ""
+    strength = f"{1 / math.sqrt(2 * rho):.2g}"
+    return f"like {strength} {counted(privacy)}{'' if strength == '1' else 's'} more or less"
 
 
 def say_sigmas(privacy: PrivacyStatement) -> str:
@@ -111,6 +135,7 @@ def say_statement(privacy: PrivacyStatement) -> tuple[tuple[str, str], ...]:
         ("Protects", f"one {privacy.unit}" if privacy.unit else ""),
         ("Neighbours", f"{privacy.neighbours} {privacy.unit}" if privacy.neighbours else ""),
         ("Cost", f"{say_cost(privacy)}; ρ = {privacy.rho} (zCDP)" if privacy.eps else ""),
+        ("Noise", say_noise(privacy)),
         ("σ of the noise", say_sigmas(privacy)),
         ("Used per patient", f"at most {cap}, each once" if privacy.images_per_patient else ""),
         ("Weight of a patient", say_count(privacy.weight) if privacy.weight > 1 else ""),
@@ -148,6 +173,10 @@ def say_sampling(provenance: Provenance) -> str:
         return "every image once"
     draws = "draws with replacement" if plan.replacement else "images at most"
     return f"{say_count(plan.n_images)} {draws}, seed {plan.seed}"
+
+
+def _approximately(privacy: PrivacyStatement) -> str:
+    return "" if privacy.is_exact else "≈ "
 
 
 def _say_noise(privacy: PrivacyStatement) -> str:

@@ -23,7 +23,8 @@ from aggregator import matrix
 from aggregator.export import export_catalogue
 from aggregator.recommend import candidates
 from aggregator.report import render_report
-from aggregator.report.catalogue import report_data
+from aggregator.report.catalogue import REASONS, report_data
+from aggregator.report.heatmap import Heatmap
 from aggregator.store import Catalogue
 from aggregator.tables import matrix_json, matrix_table, recommendations_json, tasks_json, tasks_table
 from federation import distances
@@ -220,7 +221,16 @@ def test_tasks_show_what_protects_their_patients(catalogue, tmp_path):
     entries = catalogue.tasks(catalogue.listings(SPACE))
     text = " ".join(shown(tasks_table(entries)).split())
     n = entries[0].fingerprint.card.n_images
-    for said in (f"≈ {n}", "at δ = 1e-06", "per", "patient", "σ", "sum of 2 releases", "ledger", "entry 3"):
+    for said in (
+        f"≈ {n} patients",
+        "at δ = 1e-06",
+        "per",
+        "patient",
+        "noise like 1 patients more",
+        "sum of 2 releases",
+        "ledger",
+        "entry 3",
+    ):
         assert said in text
     stated = tasks_json(entries)[0]["privacy"]
     assert stated["sigma"]["histogram.counts"] == stated["noise"]["histogram.counts"] ** 0.5
@@ -261,6 +271,37 @@ def test_a_space_without_histograms_works_everywhere(tmp_path):
     catalogue.close()
 
 
+def test_the_heat_map_marks_every_source_that_may_be_the_first(catalogue, tmp_path):
+    add(catalogue, *private(tmp_path, rho=Fraction(1, 50)))
+    found = matrix.read(catalogue, SPACE, "cramer")
+    noisy = Heatmap("cramer", found.values, found.standard_errors)
+    for target, key in enumerate(KEYS):
+        ranking = rank_sources(candidates(matrix.read_column(catalogue, SPACE, key)), "cramer")
+        first, last = ranking[0].ties[0]
+        marked = {r.source for r in ranking if first <= r.rank <= last}
+        assert {KEYS[source] for source in noisy.tied[:, target].nonzero()[0]} == marked
+    cells = [cell for row in noisy.rows() for cell in row if "tied" in cell.css]
+    assert len(cells) == noisy.tied.sum() > len(KEYS)
+    assert all(cell.rank.startswith("≈") and " ± " in cell.value for cell in cells)
+    assert not Heatmap("cramer", found.values).tied.any()
+
+
+def test_what_rounding_leaves_of_a_distance_to_oneself_is_shown_as_nothing():
+    values = np.array([[6.9e-17, 0.2], [0.2, 0.0]])
+    assert Heatmap("cdf-l2", values).payload()["values"] == ["0", "0.200", "0.200", "0"]
+
+
+def test_images_and_patients_are_not_added_up(catalogue, tmp_path):
+    secret = private(tmp_path, n=1)[0]
+    add(catalogue, open_fingerprint(make_identity("open", tmp_path), 3), secret)
+    with catalogue.writing() as writer:
+        run = {"consortium": "c", "distance": "cramer", "missing": [], "listening": [], "shared_images": {}}
+        writer.finish_run("job", SPACE, run)
+    page = " ".join(render_report(report_data(catalogue, "cramer")).split())
+    assert f"<b>≈ {secret.card.n_images}</b> patients</li>" in page
+    assert "</b> images</li>" in page
+
+
 def test_the_page_shows_the_statement_and_the_ties(catalogue, tmp_path):
     add(catalogue, *private(tmp_path, rho=Fraction(1, 50)))
     with catalogue.writing() as writer:
@@ -278,3 +319,9 @@ def test_the_page_shows_the_statement_and_the_ties(catalogue, tmp_path):
     ):
         assert said in page
     assert "noise cannot tell it from rank 1–" in page
+    assert "Hatched cells marked ≈ share the first place" in page
+
+
+def test_codes_of_privacy_are_said_in_words():
+    assert REASONS["budget"] == "its privacy budget does not allow another release"
+    assert REASONS["ledger"] == "its privacy ledger is missing or damaged"

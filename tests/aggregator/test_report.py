@@ -117,6 +117,11 @@ class TestNumbers:
         totals = render(catalogue(3)).one("ul", **{"class": "totals"}).text
         assert totals == "4 sites 3 tasks 303 images 1 missing"
 
+    def test_a_page_without_noise_speaks_of_no_ties(self) -> None:
+        text = render_report(catalogue(5))
+        assert "≈" not in render(catalogue(5)).one("main").text
+        assert "Hatched" not in text
+
     def test_self_distances_of_bkld_are_reported(self) -> None:
         report = catalogue(4)
         own = np.diag(report.matrices["bkld-small"])

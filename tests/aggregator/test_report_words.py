@@ -2,10 +2,12 @@
 
 import pytest
 
+from aggregator.report.space import say_sketches, say_space
 from aggregator.report.words import (
-    say_images,
+    say_noise,
     say_privacy,
     say_rounded_up,
+    say_size,
     say_statement,
     say_uncertain,
 )
@@ -37,6 +39,7 @@ def test_the_whole_statement_is_said_in_words():
         ("Protects", "one patient"),
         ("Neighbours", "add or remove one patient"),
         ("Cost", "ε = 0.992 at δ = 1e-06 per patient; ρ = 3/125 (zCDP)"),
+        ("Noise", "like 4.6 patients more or less"),
         ("σ of the noise", "cdf.curve 300, cdf.n_images 20.0"),
         ("Used per patient", "at most 4 images, each once"),
         ("Weight of a patient", "12"),
@@ -54,7 +57,38 @@ def test_images_that_are_their_own_patients_are_called_so():
 
 
 def test_a_noisy_number_of_patients_is_approximate():
-    assert (say_images(1312, PRIVATE), say_images(1312, EXACT)) == ("≈ 1,312", "1,312")
+    assert say_size(1312, PRIVATE) == "≈ 1,312 patients"
+    assert (say_size(1312, EXACT), say_size(1, EXACT)) == ("1,312 images", "1 image")
+
+
+def test_noise_is_said_in_what_it_hides():
+    by_image = PrivacyStatement(**{**PRIVATE.__dict__, "unit": "image", "rho": "1/2"})
+    assert say_noise(by_image) == "like 1 images more or less"
+    assert say_noise(PRIVATE) == "like 4.6 patients more or less"
+    assert say_noise(EXACT) == ""
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (("histogram",), "histograms over bins that all sites share"),
+        (("cdf",), "the shares of images at or below thresholds that all sites share"),
+        (
+            ("cdf", "moments"),
+            "the shares of images at or below thresholds that all sites share and means and covariances",
+        ),
+        (("a-plugin",), "a-plugin sketches"),
+        ((), "sketches"),
+    ],
+)
+def test_the_page_names_the_sketches_of_its_space(kinds, said):
+    assert say_sketches({"sketches": {kind: {} for kind in kinds}}) == said
+
+
+def test_a_space_of_cumulative_frequencies_has_thresholds_and_no_bins():
+    header = {"n_bins": 4, "binning": "skewed", "sketches": {"cdf": {}}}
+    assert dict(say_space(header))["Thresholds"] == "3 between 4 skewed bins, per feature"
+    assert dict(say_space(header | {"sketches": {"histogram": {}}}))["Bins"] == "4 skewed per feature"
 
 
 @pytest.mark.parametrize(

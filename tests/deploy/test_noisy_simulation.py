@@ -51,5 +51,5 @@ def test_results_show_standard_errors_and_warn_of_no_exact_histogram(finished):
     assert show_results(config, run, console)
     text = console.file.getvalue()
     assert "standard errors 0." in text
-    assert "anna/digits left with noise: ε 1 at δ 1e-06 for every image; σ of cdf.curve " in text
+    assert "anna/digits left with noise like 4.5 images more or less: ε = 1 at δ = 1e-06 per image" in text
     assert "exact histograms" not in text

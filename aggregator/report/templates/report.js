@@ -41,19 +41,25 @@
       const level = (mode === "ranks" ? shown.rankLevels : shown.valueLevels)[at];
       const colour = level === "-" ? "na" : `k${parseInt(level, 32)}`;
       const self = source === target;
-      cell.className = !self ? colour : mode === "values" && level !== "-" ? `me ${colour}` : "me";
-      cell.textContent = mode === "ranks" ? shown.ranks[at] || "" : shown.values[at];
+      const tied = shown.tied[at] === "1";
+      cell.className = !self ? (tied ? `${colour} tied` : colour) : mode === "values" && level !== "-" ? `me ${colour}` : "me";
+      cell.textContent = mode === "ranks" ? place(at) : shown.values[at];
+    }
+
+    // ≈ where noise cannot tell a source from the nearest.
+    function place(at) {
+      return `${shown.tied[at] === "1" ? "≈" : ""}${shown.ranks[at] || ""}`;
     }
 
     function describe(cell) {
       const source = shown.order[cell.parentNode.sectionRowIndex];
       const target = shown.order[cell.cellIndex - 1];
       const at = source * tasks.length + target;
-      const value = `${choice.value} ${shown.values[at]}`;
+      const value = `${choice.value} ${shown.values[at]}${shown.errors[at]}`;
       if (source === target) return [tasks[target].key, "", `${value} to itself`];
       const rank = shown.ranks[at];
-      const place = rank ? `rank ${rank} of ${countRanked(target)} sources` : "not comparable";
-      return [tasks[source].key, `→ ${tasks[target].key}`, `${value} · ${place}`];
+      const ranked = rank ? `rank ${place(at)} of ${countRanked(target)} sources` : "not comparable";
+      return [tasks[source].key, `→ ${tasks[target].key}`, `${value} · ${ranked}`];
     }
 
     function countRanked(target) {
