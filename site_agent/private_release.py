@@ -23,7 +23,7 @@ from federation.space import Space
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
 from site_agent.data import ImageSource
-from site_agent.extraction import Sketched
+from site_agent.extraction import Sketched, fisher_parameters
 from site_agent.ledger.budget import Charge
 from site_agent.patients import Unit, is_known, total_weight
 from site_agent.pending import Pending, Standing
@@ -96,6 +96,7 @@ class PrivateRelease:
             PolicyError: If the policy forbids it.
             StoreError: If a step cannot be made durable; nothing leaves, and asking again goes on there.
         """
+        self._require_one_head()
         with self.settlement.alone():
             standing, refresh = self.settlement.files.standing(), self.policy.terms.refresh
             if standing is None:
@@ -105,6 +106,15 @@ class PrivateRelease:
             if refresh == "whole":
                 return self._release_everybody(standing)
             return self._release_new_patients(standing)
+
+    def _require_one_head(self) -> None:
+        """A head fitted to each cohort would make their sum mean nothing, and none to a cohort of nobody."""
+        fisher = fisher_parameters(self.space)
+        if self.policy.terms.refresh == "new-patients" and fisher is not None and fisher.head == "dp":
+            raise PolicyError(
+                f"task {self.policy.name}: cohorts do not add up where each has a Fisher head of its own",
+                remedy='set refresh = "never" or "whole", or use a space whose Fisher head is "public"',
+            )
 
     def _is_due(self, standing: Standing) -> bool:
         return self.settlement.age(standing) >= self.policy.terms.refresh_seconds
