@@ -226,7 +226,7 @@ def test_tasks_show_what_protects_their_patients(catalogue, tmp_path):
         "at δ = 1e-06",
         "per",
         "patient",
-        "noise like 1 patients more",
+        "noise like 1 patient more",
         "sum of 2 releases",
         "ledger",
         "entry 3",

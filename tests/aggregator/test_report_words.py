@@ -63,7 +63,7 @@ def test_a_noisy_number_of_patients_is_approximate():
 
 def test_noise_is_said_in_what_it_hides():
     by_image = PrivacyStatement(**{**PRIVATE.__dict__, "unit": "image", "rho": "1/2"})
-    assert say_noise(by_image) == "like 1 images more or less"
+    assert say_noise(by_image) == "like 1 image more or less"
     assert say_noise(PRIVATE) == "like 4.6 patients more or less"
     assert say_noise(EXACT) == ""
 
