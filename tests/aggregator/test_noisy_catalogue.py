@@ -312,7 +312,7 @@ def test_the_page_shows_the_statement_and_the_ties(catalogue, tmp_path):
         assert said in page
     for said in (
         "discrete Gaussian",
-        "at most 4 images, each once",
+        "at most 1 image, each once",
         "entry 3, cdcd",
         "not told",
         "Under noise.",

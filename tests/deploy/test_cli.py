@@ -130,7 +130,7 @@ def test_tasks_as_json(fedprint, there):
 
 def test_tasks_as_a_table_tells_images_used_from_images_of_the_dataset(fedprint, there):
     _, out, _ = fedprint("hub", "tasks")
-    assert "images used" in out
+    assert "60 images" in out
     assert "classes, images of the whole dataset" in out
 
 
@@ -297,9 +297,3 @@ def test_a_catalogue_without_tasks_has_no_template(fedprint, tmp_path):
     store.close()
     status, _, err = fedprint("hub", "outcomes", "template", "-c", path, "-o", tmp_path / "o.csv")
     assert (status, "holds no task" in err, (tmp_path / "o.csv").exists()) == (1, True, False)
-
-
-def test_the_list_of_tasks_says_which_images_were_used_and_which_were_counted(fedprint, there):
-    out = fedprint("hub", "tasks")[1]
-    assert "images used" in out
-    assert "classes, images of the whole dataset" in out
