@@ -1,15 +1,17 @@
 """Configuration of the aggregator."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from federation import distances
 from federation.config_file import read_config
 from federation.errors import ConfigError
-from federation.key_config import PublicKey
 from federation.names import check_name
 from federation.sampling_config import SamplingConfig
+
+PublicKey = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class EnrolledSite(BaseModel):

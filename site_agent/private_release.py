@@ -130,7 +130,7 @@ class PrivateRelease:
         if card != known.card:
             encoded = replace(known, card=card).signed_by(self.settlement.identity).to_bytes()
             self.settlement.files.keep_standing(replace(standing, encoded=encoded))
-        self.settlement.send_again(self.job_id, encoded)
+        self.settlement.send_again(self.job_id, encoded, known.privacy.ledger_seq)
         return encoded
 
     def _release_everybody(self, standing: Standing | None) -> bytes:

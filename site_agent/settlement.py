@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from federation.errors import StoreError
-from federation.fingerprint import Fingerprint
 from federation.identity import Identity
 from federation.trust import TrustMode
 from site_agent.admissions import Admissions
@@ -84,19 +83,19 @@ class Settlement:
         self.files.keep_pending(pending)
         return self._finish(pending, self.ledger.charge(pending.charge, budgets))
 
-    def send_again(self, job_id: str, encoded: bytes) -> None:
+    def send_again(self, job_id: str, encoded: bytes, ledger_seq: int | None) -> None:
         """Put on record that another job is answered with what was charged before.
 
         Args:
             job_id: The job.
             encoded: The signed fingerprint.
+            ledger_seq: The entry that it names.
 
         Raises:
             StoreError: If that cannot be made durable.
         """
         self.state.keep_release(job_id, self.task, encoded)
-        entry = Fingerprint.from_bytes(encoded).privacy.ledger_seq
-        self.state.record("sent-again", job=job_id, task=self.task, ledger=entry)
+        self.state.record("sent-again", job=job_id, task=self.task, ledger=ledger_seq)
 
     def age(self, standing: Standing) -> float:
         """Return how many seconds ago what stands was paid for, or the ledger begun where that was before."""
