@@ -13,6 +13,7 @@ from federation.errors import IntakeError
 from federation.fingerprint import Fingerprint
 from federation.privacy.accounting import eps_of, rho_of
 from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
+from federation.privacy.weight import MAX_IMAGES_PER_PATIENT, total_weight
 from federation.sketches import HistogramSketch, Sketch, encode_arrays
 
 UNITS = ("patient", "image")
@@ -22,7 +23,6 @@ _BEYOND = 8.0  # standard deviations that none of a million numbers deviates
 _ROUNDING = 1e-6
 _ROUNDED_UP = 1.01  # a site may state more ε than follows from ρ, rounded against itself
 _HASH_LENGTH = 64
-_MOST_IMAGES = 10  # of one patient
 
 
 def check_noise(fingerprint: Fingerprint) -> None:
@@ -50,13 +50,14 @@ def check_noise(fingerprint: Fingerprint) -> None:
 def _check_complete(fingerprint: Fingerprint) -> None:
     stated = fingerprint.privacy
     _require_noise_everywhere(fingerprint)
+    possible = 1 <= stated.images_per_patient <= MAX_IMAGES_PER_PATIENT
     for name, value, sound in (
         ("mechanism", stated.mechanism, stated.mechanism == DISCRETE_GAUSSIAN),
         ("unit", stated.unit, stated.unit in UNITS),
         ("neighbours", stated.neighbours, stated.neighbours == NEIGHBOURS),
         ("delta", stated.delta, 0 < stated.delta * fingerprint.card.n_images < 1),
-        ("images_per_patient", stated.images_per_patient, 1 <= stated.images_per_patient <= _MOST_IMAGES),
-        ("weight", stated.weight, stated.weight == math.lcm(*range(1, stated.images_per_patient + 1))),
+        ("images_per_patient", stated.images_per_patient, possible),
+        ("weight", stated.weight, possible and stated.weight == total_weight(stated.images_per_patient)),
         ("cohorts", stated.cohorts, stated.cohorts >= 1),
         ("edges", stated.edges, bool(stated.edges.strip())),
         ("ledger_seq", stated.ledger_seq, type(stated.ledger_seq) is int and stated.ledger_seq >= 0),

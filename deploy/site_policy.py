@@ -5,10 +5,10 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from federation.privacy.weight import MAX_IMAGES_PER_PATIENT
 from federation.space import Space
 from federation.trust import TrustMode
 from site_agent.config import SiteConfig
-from site_agent.patients import MAX_IMAGES_PER_PATIENT
 
 _POPULATION = "patients"
 _WHY_OPEN = "simulated on one machine by somebody who holds the data of all sites"

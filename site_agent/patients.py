@@ -6,7 +6,6 @@ and signal grow by W alike, and bounding costs no more than if everybody had exa
 """
 
 import hashlib
-import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,11 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.canonical import canonical_json, sha256_hex
-from federation.errors import PolicyError
+from federation.privacy.weight import total_weight
 from site_agent.data.source import ImageSource
-
-MAX_IMAGES_PER_PATIENT = 10
-"""lcm(1, …, 10) is 2,520; one more would make it 27,720, and every count as much larger."""
 
 Unit = Literal["patient", "image"]
 Indices = npt.NDArray[np.int64]
@@ -81,20 +77,6 @@ def bound_patients(source: ImageSource, images_per_patient: int) -> PatientSampl
     weights, owners = np.repeat(weight // sizes, sizes), np.repeat(np.arange(len(sizes)), sizes)
     unit: Unit = "image" if source.patients is None else "patient"
     return PatientSample(source.subset(used[order]), weights[order], owners[order], weight, unit)
-
-
-def total_weight(images_per_patient: int) -> int:
-    """Return lcm(1, …, k), which k images or any fewer share out evenly.
-
-    Raises:
-        PolicyError: If k is not in 1 to 10.
-    """
-    if not 1 <= images_per_patient <= MAX_IMAGES_PER_PATIENT:
-        raise PolicyError(
-            f"images_per_patient is {images_per_patient}, expected 1 to {MAX_IMAGES_PER_PATIENT}",
-            remedy="a patient weighs the same with any number of images; 4 is usually enough to describe one",
-        )
-    return math.lcm(*range(1, images_per_patient + 1))
 
 
 def is_known(patient: str) -> bool:

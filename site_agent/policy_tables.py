@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from federation.privacy.accounting import rho_for
+from federation.privacy.weight import MAX_IMAGES_PER_PATIENT
 from federation.sketches.kinds import KINDS
 from federation.trust import TrustMode
-from site_agent.patients import MAX_IMAGES_PER_PATIENT
 
 ANY = "any"
 """Every space is allowed."""

@@ -18,6 +18,7 @@ from federation.fingerprint import Fingerprint
 from federation.privacy.accounting import eps_of
 from federation.privacy.mechanism import Noised, add_noise, planned_noise
 from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
+from federation.privacy.weight import total_weight
 from federation.sketches import CdfSketch, Sketch, zeros
 from federation.space import Space
 from federation.task_card import TaskCard
@@ -25,7 +26,7 @@ from federation.trust import TrustMode
 from site_agent.data import ImageSource
 from site_agent.extraction import Sketched, fisher_parameters
 from site_agent.ledger.budget import Charge
-from site_agent.patients import Unit, is_known, total_weight
+from site_agent.patients import Unit, is_known
 from site_agent.pending import Pending, Standing
 from site_agent.policy import TaskPolicy
 from site_agent.release import noisy_fingerprint

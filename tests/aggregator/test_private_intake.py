@@ -92,6 +92,7 @@ def test_an_eps_that_does_not_follow_from_rho_is_refused(identity, sent, factor)
         ("delta", 0.0),
         ("images_per_patient", 0),
         ("images_per_patient", 11),
+        ("images_per_patient", 2**60),
         ("weight", 2),
         ("cohorts", 0),
         ("edges", " "),

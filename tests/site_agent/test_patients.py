@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.errors import PolicyError
-from site_agent.patients import bound_patients, total_weight
+from federation.privacy.weight import total_weight
+from site_agent.patients import bound_patients
 from tests.support.memory_source import MemorySource
 
 GREY = (9, 9, 9)

@@ -1,6 +1,5 @@
 """Small real objects for tests."""
 
-import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ from federation.messages import JobHeader
 from federation.privacy.accounting import eps_of
 from federation.privacy.mechanism import add_noise
 from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
+from federation.privacy.weight import total_weight
 from federation.sampling import SamplingPlan
 from federation.sketches import CdfSketch, HistogramSketch, kind, zeros
 from federation.space import ExtractorIdentity, Space, Transform, edges_from_reference
@@ -80,7 +80,7 @@ def make_private_fingerprint(
     **statement: object,
 ) -> Fingerprint:
     """A fingerprint with real noise as a site releases it, the same for the same seed and draw."""
-    weight = math.lcm(*range(1, images_per_patient + 1))
+    weight = total_weight(images_per_patient)
     features = np.repeat(make_features(seed, n, shift), weight, axis=0)
     empty = zeros(space)
     if levels is not None:
