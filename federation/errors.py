@@ -110,6 +110,54 @@ class MessageError(FedprintError):
     code = "message"
 
 
+class RoundError(FedprintError):
+    """A round of secure aggregation cannot go on."""
+
+    code = "round"
+
+
+class RosterError(RoundError):
+    """Who takes part, or under which keys, is not who should."""
+
+    code = "roster"
+
+
+class ReplayError(RoundError):
+    """A step of a round is asked for a second time with other content, or a round id is used again."""
+
+    code = "replay"
+
+
+class TermsError(RoundError):
+    """The terms of a round are impossible, unsafe or not the same for every site."""
+
+    code = "terms"
+
+
+class SurvivorsError(RoundError):
+    """The list of who contributed contradicts itself, what a site saw, or what others signed."""
+
+    code = "survivors"
+
+
+class CohortTooSmallError(RoundError):
+    """Too few sites are left for a sum that hides each of them."""
+
+    code = "too-few"
+
+
+class ShareError(RoundError):
+    """A share of a secret is missing, doubled, altered or does not recover what was committed to."""
+
+    code = "share"
+
+
+class VectorError(RoundError):
+    """A contribution has the wrong length, modulus or size."""
+
+    code = "vector"
+
+
 class StoreError(FedprintError):
     """Something could not be read from or written to durable storage."""
 
