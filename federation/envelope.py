@@ -67,6 +67,12 @@ class Envelope:
         config = ConfigRecord({"schema": SCHEMA, "kind": self.kind, "header": header})
         return RecordDict({_RECORD: config, _BLOBS: ArrayRecord(arrays)})
 
+    @staticmethod
+    def kind_of(record: RecordDict) -> str:
+        """Return what a record says it is, unverified; empty where it says nothing."""
+        config = record.get(_RECORD)
+        return str(config.get("kind", "")) if isinstance(config, ConfigRecord) else ""
+
     @classmethod
     def from_record(cls, kind: str, record: RecordDict) -> "Envelope":
         """Read an envelope without verifying it.

@@ -92,10 +92,10 @@ class Request:
             SignatureError: If it was altered, or signed by somebody else than it says.
         """
         envelope = Envelope.from_record(cls.kind, record)
-        with _malformed(f"a {cls.kind}"):
+        with malformed(f"a {cls.kind}"):
             job = JobHeader.from_table(envelope.body["job"])
         envelope.verify(job.aggregator, f"a {cls.kind}")
-        with _malformed(f"a {cls.kind}"):
+        with malformed(f"a {cls.kind}"):
             return cls._from_envelope(job, envelope)
 
     def _body(self) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class SiteReply:
             SignatureError: If it was altered, or not signed by the site it names.
         """
         envelope = Envelope.from_record(_REPLY, record)
-        with _malformed("a reply"):
+        with malformed("a reply"):
             reply = cls._unverified(envelope)
         site = reply.site
         if site not in roster:
@@ -225,8 +225,15 @@ def _space_and_sampling(envelope: Envelope) -> tuple[Space, SamplingPlan]:
 
 
 @contextmanager
-def _malformed(what: str) -> Iterator[None]:
-    """Turn whatever a message of the wrong shape raises into one error."""
+def malformed(what: str) -> Iterator[None]:
+    """Turn whatever a message of the wrong shape raises into one error.
+
+    Args:
+        what: What the message is.
+
+    Raises:
+        MessageError: Instead of whatever was raised within.
+    """
     try:
         yield
     except FedprintError as error:
