@@ -1,4 +1,4 @@
-"""A cohort in memory: both sides of a round of secure aggregation, step by step, with drop-outs wherever wanted."""
+"""A cohort in memory: both sides of a round of secure aggregation, with drop-outs wherever wanted."""
 
 import hashlib
 from collections.abc import Collection, Mapping

@@ -174,7 +174,7 @@ def test_a_site_that_breaks_the_bound_can_spoil_the_sum_but_not_unseen():
             state.delivery(site), cohort.values[site]
         )
     vector = replies["site-0002"].vector.copy()
-    vector[0] += np.uint32(2**30)
+    vector[:1] += np.uint32(2**30)
     confirming = state.close({**replies, "site-0002": MaskedInput(vector)})
     signatures = {}
     for site in confirming.sites:
