@@ -17,6 +17,9 @@ from federation.privacy.accounting import check_integer, checked_rho, rho_of
 SMALLEST_SHARE = 16
 """Least variance of a site's share of the noise."""
 
+LARGEST_SHARE = 2**50
+"""Largest variance of a share that is planned; what a thousand sites add fits a privacy statement."""
+
 _LEAST_EXCESS = Fraction(1, 2**64)  # keeps denominators short enough for a privacy statement
 _BITS_PER_VARIANCE = 14  # π²/log 2 > 14, hence exp(−π²s) < 2^(−14·s)
 
