@@ -94,6 +94,7 @@ class Advertised(_State):
         session = keys.session_of(self.terms, directory)
         circle = circle_of(self.terms, directory, session)
         peers = circle.of(self.site)
+        require_enough(len(peers) + 1, self.terms.threshold, "sites can hold shares of this one's secrets")
         for peer in peers:
             check_advertisement(self.terms, peer, directory.advertisements[peer])
         self._leave()
