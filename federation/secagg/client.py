@@ -110,8 +110,9 @@ class Advertised(_State):
             for secret, what in ((mask_seed, "mask key"), (own_seed, "own mask"))
         ]
         shares = {site: b"".join(both) for site, *both in zip(holders, *dealt, strict=True)}
+        cipher_key = keys.private_key(cipher_seed)
         agreed = {
-            peer: keys.agree(cipher_seed, directory.advertisements[peer].cipher_key, peer) for peer in peers
+            peer: keys.agree(cipher_key, directory.advertisements[peer].cipher_key, peer) for peer in peers
         }
         sealed = {
             peer: keys.seal(keys.sealing_key(secret, session, self.site, peer), shares[peer])
@@ -174,8 +175,9 @@ class Shared(_State):
         mask_seed, own_seed = _seeds(self.seeds)
         vector = ring.encode(values, self.terms.bits)
         ring.add_mask(vector, keys.own_mask_key(own_seed, self.session, self.site), +1)
+        mask_key = keys.private_key(mask_seed)
         for peer in delivery.shares:
-            secret = keys.agree(mask_seed, self.mask_keys[peer], peer)
+            secret = keys.agree(mask_key, self.mask_keys[peer], peer)
             key = keys.pair_mask_key(secret, self.session, self.site, peer)
             ring.add_mask(vector, key, sign(self.site, peer))
         peers = tuple(sorted(self.mask_keys))
