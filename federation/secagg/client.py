@@ -38,6 +38,7 @@ from federation.secagg.messages import (
     Unmasking,
 )
 from federation.secagg.terms import Terms
+from federation.threads import for_each
 
 Shares = Mapping[str, bytes]
 _SEED_BYTES = 32
@@ -95,8 +96,8 @@ class Advertised(_State):
         circle = circle_of(self.terms, directory, session)
         peers = circle.of(self.site)
         require_enough(len(peers) + 1, self.terms.threshold, "sites can hold shares of this one's secrets")
-        for peer in peers:
-            check_advertisement(self.terms, peer, directory.advertisements[peer])
+        listed = directory.advertisements
+        for_each(peers, lambda peer: check_advertisement(self.terms, peer, listed[peer]))
         self._leave()
         return self._dealt(directory, session, peers)
 
@@ -312,8 +313,8 @@ class Confirmed(_State):
         witnesses = [peer for peer in self.peers if peer in confirmations.signatures]
         require_enough(len(witnesses) + 1, self.terms.threshold, "sites confirmed the survivors")
         message = keys.confirmed(self.session, self.survivors)
-        for peer in witnesses[:needed]:
-            check_confirmation(self.terms, peer, confirmations.signatures[peer], message)
+        signed = confirmations.signatures
+        for_each(witnesses[:needed], lambda peer: check_confirmation(self.terms, peer, signed[peer], message))
         self._leave()
         return Unmasking(dict(self.shares))
 
