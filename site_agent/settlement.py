@@ -21,6 +21,9 @@ from site_agent.state import SiteState
 SPACE = "space"
 """What a charge's mechanism calls the id of the space that was released in."""
 
+ROUND = "round"
+"""What it calls the round in which a cohort summed the release; a release of its own has none."""
+
 
 @dataclass(frozen=True)
 class Settlement:
@@ -121,7 +124,7 @@ class Settlement:
     def _last_charge(self) -> Entry | None:
         charges = ((entry, entry.charge) for entry in reversed(self.ledger.entries()))
         own = (entry for entry, charge in charges if charge is not None and charge.task == self.task
-               and charge.mechanism.get(SPACE) == self.space_id)  # fmt: skip
+               and charge.mechanism.get(SPACE) == self.space_id and ROUND not in charge.mechanism)  # fmt: skip
         return next(own, None)
 
     def _finish(self, pending: Pending, entry: Entry) -> bytes:
