@@ -97,9 +97,9 @@ class ExactSums:
             known = self._read()
             if known.survivors is not None and known.survivors.alive != survivors.alive:
                 raise PolicyError(
-                    f"this site confirmed {', '.join(known.survivors.alive)} for exact sums of task {self.task} "
-                    f"in cohort {self.cohort}, and was asked to confirm {', '.join(survivors.alive)}: the "
-                    "difference of two sums could be one site",
+                    f"this site confirmed {', '.join(known.survivors.alive)} for exact sums of task "
+                    f"{self.task} in cohort {self.cohort}, and was asked to confirm "
+                    f"{', '.join(survivors.alive)}: the difference of two sums could be one site",
                     remedy="ask when the same sites take part, or give the cohort a budget for noise; once "
                     f"nobody can hold the earlier sum, remove {self.path}",
                 )

@@ -22,6 +22,7 @@ OPEN, FINISHED, EXPIRED = "open", "finished", "expired"
 
 _Arrays: TypeAlias = dict[str, np.ndarray[Any, Any]]
 _VALUES = "values"
+_PLAIN = ("round_id", "digest", "cohort", "task", "aggregator", "began", "ended")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,21 @@ class OpenRound:
     payment: Payment | None = None
 
     @property
+    def round_id(self) -> str:
+        """The round."""
+        return self.terms.round_id
+
+    @property
+    def digest(self) -> str:
+        """Digest of its terms, 64 hexadecimal digits."""
+        return self.terms.digest.hex()
+
+    @property
+    def cohort(self) -> str:
+        """Name of the cohort."""
+        return self.terms.cohort
+
+    @property
     def is_owing(self) -> bool:
         """Whether its last answer has to be paid for before it leaves."""
         return MASK in self.answers and self.charge is not None and self.payment is None
@@ -121,7 +137,9 @@ class OpenRound:
             "aggregator": self.aggregator,
             "began": self.began,
             "state": remember(self.state),
-            "answers": [[step, kept.question, dict(kept.answer.body())] for step, kept in self.answers.items()],
+            "answers": [
+                [step, kept.question, dict(kept.answer.body())] for step, kept in self.answers.items()
+            ],
             "prepared": None if self.prepared is None else dict(self.prepared.about),
             "charge": None if self.charge is None else self.charge.to_json(),
             "payment": None if self.payment is None else vars(self.payment),
@@ -163,7 +181,7 @@ class EndedRound:
         how: ``"finished"`` or ``"expired"``.
         survivors: Who the site confirmed is in the sum; None: it confirmed nobody.
         payment: What paid for the site's contribution, if it left and anything had to.
-        last: The last answer, where the round is finished; it holds nothing that is not the aggregator's by now.
+        last: The last answer, where the round is finished; all that it holds is the aggregator's by now.
     """
 
     round_id: str
@@ -187,17 +205,16 @@ class EndedRound:
             ended: Unix time in seconds.
             last: The answer that finishes it; None: it expired.
         """
-        terms, how = known.terms, EXPIRED if last is None else FINISHED
+        how = EXPIRED if last is None else FINISHED
         told = (known.task, known.aggregator, known.began, ended, how, known.survivors, known.payment)
-        return cls(terms.round_id, terms.digest.hex(), terms.cohort, *told, last)
+        return cls(known.round_id, known.digest, known.cohort, *told, last)
 
     def to_bytes(self) -> bytes:
         """Return the content of the round's file."""
-        simple = ("round_id", "digest", "cohort", "task", "aggregator", "began", "ended")
         answers = {} if self.last is None else {UNMASK: self.last}
         header = {
             "is": self.how,
-            **{name: getattr(self, name) for name in simple},
+            **{name: getattr(self, name) for name in _PLAIN},
             "survivors": None if self.survivors is None else dict(self.survivors.body()),
             "answers": [[step, kept.question, dict(kept.answer.body())] for step, kept in answers.items()],
             "payment": None if self.payment is None else vars(self.payment),
@@ -207,13 +224,13 @@ class EndedRound:
     @classmethod
     def read(cls, header: Mapping[str, Any], arrays: _Arrays) -> Self:
         """Return what a file says stays of a round, as ``read_round`` does."""
-        simple = ("round_id", "digest", "cohort", "task", "aggregator", "began", "ended", "is")
         survivors, payment = header["survivors"], header["payment"]
         return cls(
-            *(header[name] for name in simple),
-            None if survivors is None else Survivors.from_parts(survivors, {}),
-            None if payment is None else Payment(**payment),
-            _answers(header, arrays).get(UNMASK),
+            **{name: header[name] for name in _PLAIN},
+            how=header["is"],
+            survivors=None if survivors is None else Survivors.from_parts(survivors, {}),
+            payment=None if payment is None else Payment(**payment),
+            last=_answers(header, arrays).get(UNMASK),
         )
 
 
@@ -261,6 +278,10 @@ def _blobs(answers: Mapping[str, Kept]) -> _Arrays:
 def _answers(header: Mapping[str, Any], arrays: _Arrays) -> dict[str, Kept]:
     found = {}
     for step, question, body in header["answers"]:
-        own = {key.removeprefix(f"{step}."): a.tobytes() for key, a in arrays.items() if key.startswith(f"{step}.")}
+        own = {
+            key.removeprefix(f"{step}."): a.tobytes()
+            for key, a in arrays.items()
+            if key.startswith(f"{step}.")
+        }
         found[step] = Kept(question, ANSWERS[step].from_parts(body, own))
     return found

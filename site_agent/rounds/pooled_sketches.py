@@ -103,7 +103,11 @@ class PooledSketches(Contribution):
         """
         if self.asked.space is None:
             raise MessageError("sketches are to be summed, and no space came", remedy="send the space")
-        return self._prepared_exactly(self.asked.space) if self.release.is_exact else self._prepared(self.asked.space)
+        return (
+            self._prepared_exactly(self.asked.space)
+            if self.release.is_exact
+            else self._prepared(self.asked.space)
+        )
 
     def vector(self, prepared: Prepared) -> IntVector:
         """Return int64 [length] to be masked, noise drawn anew; nobody has seen it yet.

@@ -1,7 +1,7 @@
 """Where a site keeps its rounds: one file for each, replaced as a whole and durable before anything is said.
 
-``state/rounds/<round id>/round.safetensors`` holds a round's secrets while it runs. When it ends the same file
-becomes a note without secrets, which stays: a round id is never used again.
+``state/rounds/<round id>/round.safetensors`` holds a round's secrets while it runs. When it ends the same
+file becomes a note without secrets, which stays: a round id is never used again.
 """
 
 import re
@@ -71,19 +71,15 @@ class RoundFiles:
         write_atomically(self.path, known.to_bytes())
 
     def end(self, ended: EndedRound) -> None:
-        """Forget every secret of the round, and what a crash may have left of it elsewhere.
+        """Forget every secret of the round, and what a crash in the middle of a write left of it.
 
         Raises:
             StoreError: If that fails; ending it again goes on there.
         """
-        write_atomically(self.path, ended.to_bytes())
-        self.clear()
-
-    def clear(self) -> None:
-        """Remove what a crash in the middle of a write left; only while the round is locked."""
         for path in sorted(self.folder.iterdir()):
             if path.name not in (_FILE, _LOCK):
                 remove_durably(path)
+        write_atomically(self.path, ended.to_bytes())
 
 
 @dataclass(frozen=True)
@@ -112,15 +108,6 @@ class SiteRounds:
         """Return every round that something is kept of."""
         paths = sorted((self.state / ROUNDS).glob(f"*/{_FILE}"))
         return tuple(RoundFiles(path.parent, self.site) for path in paths)
-
-    def forget_expired(self) -> tuple[EndedRound, ...]:
-        """Forget the secrets of rounds whose time is over, and return those; what cannot be read stays.
-
-        Raises:
-            StoreError: If a file cannot be written.
-        """
-        readable = (files for files in self.all() if not files.is_damaged)
-        return tuple(ended for files in readable if (ended := forget_if_expired(files)) is not None)
 
 
 def forget_if_expired(files: RoundFiles) -> EndedRound | None:
