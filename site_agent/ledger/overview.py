@@ -115,7 +115,7 @@ def in_words(known: Forecast) -> str:
 
 def _forecast(chain: Chain, policy: Policy, budget: Budget, now: float) -> Forecast | None:
     """Forecast with the dearest release that the policy lets draw on the budget."""
-    tasks = (policy.task(name) for name, table in policy.tasks.items() if table.private)
+    tasks = (policy.task(name) for name, table in policy.tasks.items() if table.with_noise)
     concerned = [release for task in tasks if (release := next_release(task, chain.outlays)).concerns(budget)]
     if not concerned:
         return None

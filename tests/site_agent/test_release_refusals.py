@@ -79,11 +79,10 @@ def test_another_aggregator_is_refused_before_and_after_a_release(site):
     assert "cd" * 6 in site.refusal("job-1", aggregator="cd" * 32)[1]
 
 
-@pytest.mark.parametrize("trust", ["pooled"])
-def test_modes_that_do_not_work_yet_are_refused(site, trust):
+def test_pooling_that_the_policy_does_not_allow_is_refused(site):
     file = site.folder / "site.toml"
-    file.write_text(file.read_text().replace('"private"', f'"{trust}"'))
-    assert site.refusal()[0] == "trust-mode"
+    file.write_text(file.read_text().replace('"private"', '"pooled"'))
+    assert site.refusal()[0] == "policy"
     assert_nothing_happened(site)
 
 
