@@ -17,6 +17,7 @@ from federation.secagg.messages import Survivors
 from federation.secagg.terms import Terms
 from site_agent.ledger.budget import Charge
 from site_agent.rounds.contribution import Prepared
+from site_agent.rounds.payment import Payment
 
 OPEN, FINISHED, EXPIRED = "open", "finished", "expired"
 
@@ -49,23 +50,6 @@ class Kept:
                 remedy="ask as before to be answered as before, or start another round",
             )
         return self.answer
-
-
-@dataclass(frozen=True)
-class Payment:
-    """The entry of the ledger that paid for a contribution.
-
-    Args:
-        at: Unix time in seconds.
-        seq: Number of the entry.
-        hash: Its hash.
-        rho: What it cost, an exact fraction.
-    """
-
-    at: float
-    seq: int
-    hash: str
-    rho: str
 
 
 @dataclass(frozen=True)

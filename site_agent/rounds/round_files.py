@@ -14,11 +14,9 @@ from pathlib import Path
 from federation.errors import MessageError, StoreError
 from federation.files import locked, read_file, remove_durably, write_atomically
 from site_agent.rounds.memory import EndedRound, KnownRound, OpenRound, read_round
+from site_agent.rounds.payment import ROUND_FILE, ROUNDS, round_paths
 
-ROUNDS = "rounds"
-"""Folder of a site's rounds within its state folder."""
-
-_FILE, _LOCK = "round.safetensors", "lock"
+_LOCK = "lock"
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -37,7 +35,7 @@ class RoundFiles:
     @property
     def path(self) -> Path:
         """The one file that says everything."""
-        return self.folder / _FILE
+        return self.folder / ROUND_FILE
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -77,7 +75,7 @@ class RoundFiles:
             StoreError: If that fails; ending it again goes on there.
         """
         for path in sorted(self.folder.iterdir()):
-            if path.name not in (_FILE, _LOCK):
+            if path.name not in (ROUND_FILE, _LOCK):
                 remove_durably(path)
         write_atomically(self.path, ended.to_bytes())
 
@@ -106,8 +104,7 @@ class SiteRounds:
 
     def all(self) -> tuple[RoundFiles, ...]:
         """Return every round that something is kept of."""
-        paths = sorted((self.state / ROUNDS).glob(f"*/{_FILE}"))
-        return tuple(RoundFiles(path.parent, self.site) for path in paths)
+        return tuple(RoundFiles(path.parent, self.site) for path in round_paths(self.state))
 
 
 def forget_if_expired(files: RoundFiles) -> EndedRound | None:

@@ -17,7 +17,8 @@ from federation.trust import TrustMode
 from site_agent import jobs
 from site_agent.jobs import Site
 from site_agent.rounds.contribution import Contribution, Prepared
-from site_agent.rounds.memory import EndedRound, Kept, OpenRound, Payment, question_digest
+from site_agent.rounds.memory import EndedRound, Kept, OpenRound, question_digest
+from site_agent.rounds.payment import Payment
 from site_agent.rounds.round_files import RoundFiles
 
 
