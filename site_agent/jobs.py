@@ -154,7 +154,7 @@ def _private(site: Site, dataset: DatasetConfig, request: FingerprintRequest, al
         limit, levels, rho = dataset.max_unreadable, terms.levels, terms.release_rho
         # Giving up in the middle would tell how many images there are; what is late is sent when asked again.
         work = Work.of_patients(patients, request.space, limit, math.inf, levels, rho)
-        return _sketched(site, dataset, work, job)
+        return exact_sketches(site, dataset, work, job)
 
     return PrivateRelease(
         _settlement(site, dataset.task, request.space),
@@ -175,8 +175,17 @@ def _finish_what_was_charged(site: Site, task: str, space: Space) -> None:
 
 
 def _settlement(site: Site, task: str, space: Space) -> Settlement:
-    ledger = _ledger(site.config.name, site.state)
-    return Settlement(site.identity, site.state, ledger, task, space.space_id)
+    return Settlement(site.identity, site.state, ledger_of(site), task, space.space_id)
+
+
+def ledger_of(site: Site) -> Ledger:
+    """Return the ledger of a site; one that never released with noise gets a new one.
+
+    Raises:
+        LedgerError: If it is missing or damaged.
+        StoreError: If it cannot be written.
+    """
+    return _ledger(site.config.name, site.state)
 
 
 @cache
@@ -246,12 +255,12 @@ def _guarded(
 def _candidate(
     site: Site, dataset: DatasetConfig, work: Work, classes: Mapping[str, int], job: JobHeader
 ) -> Candidate:
-    sketched = _sketched(site, dataset, work, job)
+    sketched = exact_sketches(site, dataset, work, job)
     card, n_unreadable = dataset.card(sketched.n, classes), len(sketched.unreadable)
     return Candidate(card, sketched.sketches, work.space, work.sampling, sketched.arithmetic, n_unreadable)
 
 
-def _sketched(site: Site, dataset: DatasetConfig, work: Work, job: JobHeader) -> Sketched:
+def exact_sketches(site: Site, dataset: DatasetConfig, work: Work, job: JobHeader) -> Sketched:
     """Return the exact sketches of a task, and leave unreadable images in the site's log."""
     sketched = sketch_once(
         work,
