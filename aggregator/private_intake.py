@@ -12,11 +12,9 @@ import numpy as np
 from federation.errors import IntakeError
 from federation.fingerprint import Fingerprint
 from federation.privacy.accounting import eps_of, rho_of
-from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
+from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, UNITS, PrivacyStatement
 from federation.privacy.weight import MAX_IMAGES_PER_PATIENT, total_weight
 from federation.sketches import HistogramSketch, Sketch, encode_arrays
-
-UNITS = ("patient", "image")
 
 _BAND = 6.0  # standard deviations between two row totals
 _BEYOND = 8.0  # standard deviations that none of a million numbers deviates

@@ -1,9 +1,19 @@
 """Configuration of a federation that is simulated on one machine."""
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from deploy import space_file
 from deploy.site_policy import PrivacyConfig
 from federation import distances
 from federation.config_complaints import describe
@@ -80,8 +90,9 @@ class FisherConfig(_Strict):
 
 
 class SpaceConfig(SamplingConfig):
-    """The space in which all sites work."""
+    """The space in which all sites work, built by a recipe or read from a file."""
 
+    file: Path | None = Field(None, description="space file that is used instead of building a space")
     library: Library = Field("timm")
     extractor: str = Field("tf_efficientnet_lite0", description="name of the network in its library")
     weights: str = Field(
@@ -99,6 +110,13 @@ class SpaceConfig(SamplingConfig):
     fisher: FisherConfig = Field(default_factory=FisherConfig)
     private: bool = Field(False, description="sketches in the clipped, coarse units of private release")
     acceleration: Acceleration = Field("auto")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _file_decides(cls, stated: Any, info: ValidationInfo) -> Any:
+        if not isinstance(stated, dict) or not isinstance(stated.get("file"), str | Path):
+            return stated
+        return space_file.filled(stated, (info.context or {}).get("base", Path()))
 
     @field_validator("sketches")
     @classmethod

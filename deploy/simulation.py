@@ -15,6 +15,7 @@ from deploy.federation_file import FederationConfig, SpaceConfig
 from deploy.inprocess import Config, Node, run_in_process
 from deploy.progress_display import ProgressDisplay
 from deploy.site_policy import policy_text
+from deploy.space_file import read_space, require_extractor
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
 from federation.identity import Identity
@@ -115,7 +116,8 @@ def prepare(config: FederationConfig, display: ProgressDisplay | None = None) ->
     output = config.consortium.output
     display.stage("checking the data")
     check_data(config)
-    display.stage(f"building the space: {config.space.extractor}, {config.space.bins} bins")
+    made = "building the space" if config.space.file is None else f"the space of {config.space.file.name}"
+    display.stage(f"{made}: {config.space.extractor}, {config.space.bins} bins")
     space, _ = open_space(config.space, output / SPACE_FILE, display)
     hub = Identity.load_or_create(config.consortium.name, output / HUB_KEY_FILE)
     site_files = tuple(_write_site(site, config, space, hub) for site in config.site)
@@ -145,11 +147,30 @@ def simulate(config: FederationConfig, display: ProgressDisplay) -> Simulation:
 
 
 def open_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> tuple[Space, Extractor]:
-    """Return the space of a federation file, built or read from ``path``, and its extractor.
+    """Return the space of a federation file and its extractor, and leave the space in ``path``.
+
+    It is the space of the file that ``[space]`` names, or else built, or else read from ``path`` where an
+    earlier run built the same.
 
     Raises:
         ExtractorError: If the extractor cannot be loaded.
+        SpaceMismatchError: If it is not that of the file that ``[space]`` names.
         StoreError: If the file cannot be written.
+    """
+    extractor = open_extractor(space)
+    if space.file is None:
+        return build_space_once(recipe_of(space), extractor, path, display.reference), extractor
+    given = read_space(space.file)
+    require_extractor(given, extractor.identity, space.file)
+    write_atomically(path, given.to_bytes())
+    return given, extractor
+
+
+def open_extractor(space: SpaceConfig) -> Extractor:
+    """Return the extractor that a federation file names.
+
+    Raises:
+        ExtractorError: If it cannot be loaded.
     """
     spec = ExtractorSpec(
         space.library,
@@ -160,8 +181,12 @@ def open_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> tupl
         space.preprocessing,
         space.layers,
     )
-    extractor = load_extractor(spec, acceleration=space.acceleration)
-    recipe = SpaceRecipe(
+    return load_extractor(spec, acceleration=space.acceleration)
+
+
+def recipe_of(space: SpaceConfig) -> SpaceRecipe:
+    """Return how a federation file builds its space."""
+    return SpaceRecipe(
         space.extractor,
         space.bins,
         space.binning,
@@ -171,7 +196,6 @@ def open_space(space: SpaceConfig, path: Path, display: ProgressDisplay) -> tupl
         space.private,
         space.clip,
     )
-    return build_space_once(recipe, extractor, path, display.reference), extractor
 
 
 def _write_site(site: SiteConfig, config: FederationConfig, space: Space, hub: Identity) -> Path:

@@ -63,7 +63,7 @@ def show(
     typer.echo(f"extractor  {extractor.library} {extractor.name}, weights {extractor.weights_sha256}")
     typer.echo(f"input      {extractor.transform.image_size} px, {extractor.transform.preprocessing}")
     typer.echo(f"bins       {space.n_features} features × {space.n_bins} bins, {space.binning}")
-    typer.echo(f"edges      from public images: {space.reference}")
+    typer.echo(f"edges      from {space.reference}")
     for kind, parameters in sorted(space.sketches.items()):
         typer.echo(f"sketch     {kind}{_shown(kind, parameters, space.n_bins)}")
 

@@ -17,7 +17,7 @@ def read_config(path: Path, model: type[Model], *, remedy: str = "correct the fi
 
     Args:
         path: The file.
-        model: What it must hold.
+        model: What it must hold; its validators find the file's folder as ``base`` in their context.
         remedy: What to do where it breaks a rule.
 
     Raises:
@@ -34,7 +34,7 @@ def read_config(path: Path, model: type[Model], *, remedy: str = "correct the fi
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}", remedy="correct that line") from error
     try:
-        return model.model_validate(content)
+        return model.model_validate(content, context={"base": path.resolve().parent})
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe(error, content)}", remedy=remedy) from error
     except FedprintError as error:

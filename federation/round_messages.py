@@ -7,7 +7,7 @@ gets comes back in a reply that the site signs.
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar, Self, TypeAlias
 
 from flwr.app import RecordDict
@@ -197,8 +197,8 @@ class StepReply:
         envelope = Envelope.from_record(cls.kind, record)
         with malformed("a reply"):
             body = envelope.body
-            reply = cls(*(str(body[key]) for key in ("site", "job_id", "nonce", "round", "step")),
-                        code=str(body["code"]))  # fmt: skip
+            site, job_id, nonce = (str(body[key]) for key in ("site", "job_id", "nonce"))
+            reply = cls(site, job_id, nonce, str(body["round"]), str(body["step"]), code=str(body["code"]))
         if reply.site not in roster:
             raise MessageError(
                 f"a reply names the unknown site {reply.site!r}", remedy="enrol the site first"
@@ -211,7 +211,7 @@ class StepReply:
             message = (
                 None if reply.code != DONE else ANSWERS[step].from_parts(body["message"], envelope.blobs)
             )
-        return cls(reply.site, reply.job_id, reply.nonce, round_id, step, message, reply.code)
+        return replace(reply, message=message)
 
 
 def _verified(kind: str, record: RecordDict) -> tuple[Envelope, JobHeader]:

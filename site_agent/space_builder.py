@@ -105,12 +105,34 @@ def reference_features(
 def space_of(recipe: SpaceRecipe, extractor: Extractor, reference: npt.NDArray[np.float32]) -> Space:
     """Return the space that a recipe makes of the reference's features, float32 [n_images, n_features]."""
     edges = edges_from_reference(reference, recipe.n_bins, recipe.binning)
+    return space_with(recipe, extractor, reference, edges, recipe.reference)
+
+
+def space_with(
+    recipe: SpaceRecipe,
+    extractor: Extractor,
+    reference: npt.NDArray[np.float32],
+    edges: Edges,
+    provenance: str,
+) -> Space:
+    """Return the space of a recipe with edges from elsewhere.
+
+    Args:
+        recipe: What else the space fixes; parameters of sketches follow the edges by its public rules.
+        extractor: The network whose features are binned.
+        reference: float32 [n_images, n_features] of the public reference.
+        edges: float64 [n_features, n_bins + 1].
+        provenance: Where the edges come from, part of the space's identity.
+
+    Raises:
+        SpaceError: If the edges break the rules of a space, or a sketch does not fit them.
+    """
     sketches = {
         name: recipe.parameters(name, reference, edges)
         for name in recipe.sketches
         if name != FisherSketch.kind
     } | _fisher(recipe, extractor)
-    return Space(recipe.name, extractor.identity, edges, recipe.binning, recipe.reference, sketches)
+    return Space(recipe.name, extractor.identity, edges, recipe.binning, provenance, sketches)
 
 
 def build_space_once(

@@ -39,8 +39,8 @@ def rho_of(l2_squared: int, variance: int) -> Fraction:
     References:
         CKS, theorem 4, for every coordinate.
     """
-    _check_integer("squared sensitivity", l2_squared, least=0)
-    _check_integer("noise variance", variance, least=1)
+    check_integer("squared sensitivity", l2_squared, least=0)
+    check_integer("noise variance", variance, least=1)
     return Fraction(int(l2_squared), 2 * int(variance))
 
 
@@ -54,8 +54,8 @@ def variance_for(l2_squared: int, rho: Fraction) -> int:
     Raises:
         BudgetError: If the sensitivity is no such integer or ρ is not positive.
     """
-    _check_integer("squared sensitivity", l2_squared, least=0)
-    rho = _checked_rho(rho)
+    check_integer("squared sensitivity", l2_squared, least=0)
+    rho = checked_rho(rho)
     if rho == 0:
         raise BudgetError("no noise is enough for a release at ρ = 0", remedy="give the release a budget")
     return max(1, math.ceil(int(l2_squared) / (2 * rho)))
@@ -183,12 +183,22 @@ def _rounded_up(terms: list[float]) -> float:
     return math.fsum(terms) + _SLACK * math.fsum(map(abs, terms))
 
 
-def _check_integer(name: str, value: int, least: int) -> None:
+def check_integer(name: str, value: int, least: int) -> None:
+    """Raise unless a value is an integer of at least that size.
+
+    Raises:
+        BudgetError: If it is not.
+    """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise BudgetError(f"a {name} of {value!r} is no integer from {least}", remedy="count in whole units")
 
 
-def _checked_rho(rho: Fraction) -> Fraction:
+def checked_rho(rho: Fraction) -> Fraction:
+    """Return a ρ from 0 to 10^18 as an exact fraction.
+
+    Raises:
+        BudgetError: If it is none.
+    """
     if not 0 <= rho <= LARGEST_RHO:
         raise BudgetError(
             f"ρ = {rho} is no number from 0 to 10^18", remedy='give ρ as a fraction, for example "1/20"'
@@ -198,7 +208,7 @@ def _checked_rho(rho: Fraction) -> Fraction:
 
 def _counted(rho: Fraction) -> float:
     """Return ρ for the formulas, which would underflow where it is absurdly small."""
-    return max(float(rho), _SMALLEST_COUNTED_RHO) if _checked_rho(rho) else 0.0
+    return max(float(rho), _SMALLEST_COUNTED_RHO) if checked_rho(rho) else 0.0
 
 
 def _checked_eps(eps: float) -> float:

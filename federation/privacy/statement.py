@@ -12,9 +12,14 @@ from federation.trust import TrustMode
 
 EXACT_MECHANISM = "none"
 DISCRETE_GAUSSIAN = "discrete Gaussian"
+DISTRIBUTED_GAUSSIAN = "distributed discrete Gaussian"
 NEIGHBOURS = "add or remove one"
+UNITS = ("patient", "image")
+"""Whose presence noise hides."""
 
 _MAX_VARIANCE = 2**62
+_OF_EXACT = ("mode", "mechanism", "unit")
+_OF_POOLED = ("sites", "honest")
 _FRACTION = re.compile(r"[0-9]{1,240}(/0*[1-9][0-9]{0,239})?", re.ASCII)
 
 
@@ -40,6 +45,9 @@ class PrivacyStatement:
         noise: ``kind.array`` → variance of the noise in every number of that array, in its units squared.
         ledger_seq: Position of the charge in the site's ledger.
         ledger_hash: SHA-256 of that entry, which anchors the ledger outside the site.
+        sites: Of how many sites' contributions this is the sum; 0 where no cohort pooled any.
+        honest: How many of them are relied upon to have added their share of the noise and to keep it secret;
+            ``rho`` counts no other. 0 without shares of noise.
     """
 
     mode: TrustMode
@@ -56,6 +64,8 @@ class PrivacyStatement:
     noise: Mapping[str, int] = field(default_factory=dict)
     ledger_seq: int | None = None
     ledger_hash: str = ""
+    sites: int = 0
+    honest: int = 0
 
     @property
     def is_exact(self) -> bool:
@@ -63,9 +73,15 @@ class PrivacyStatement:
         return self.mechanism == EXACT_MECHANISM
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; of an exact fingerprint only mode, mechanism and unit."""
+        """Return plain JSON values.
+
+        An exact fingerprint says only mode, mechanism and unit; how many sites, a pooled one alone.
+        """
         stated = {**asdict(self), "noise": dict(self.noise)}
-        return {key: stated[key] for key in ("mode", "mechanism", "unit")} if self.is_exact else stated
+        kept = set(_OF_EXACT if self.is_exact else stated) - set(_OF_POOLED)
+        if self.mode is TrustMode.POOLED:
+            kept |= {"sites"} if self.is_exact else set(_OF_POOLED)
+        return {key: value for key, value in stated.items() if key in kept}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -85,7 +101,8 @@ class PrivacyStatement:
 
     def _check(self) -> None:
         texts = (self.mechanism, self.unit, self.neighbours, self.rho, self.edges, self.ledger_hash)
-        counts = (self.images_per_patient, self.weight, self.cohorts, *self.noise.values())
+        counts = [self.images_per_patient, self.weight, self.cohorts, self.sites, self.honest]
+        counts += self.noise.values()
         if not all(isinstance(text, str) and len(text) <= 500 for text in texts):
             raise FingerprintError("privacy statement: a text is no string or longer than 500")
         if not _FRACTION.fullmatch(self.rho):
@@ -100,4 +117,16 @@ class PrivacyStatement:
             raise FingerprintError(
                 f"a privacy statement of mechanism {self.mechanism!r} names ρ = {self.rho} and noise in "
                 f"{len(self.noise)} arrays"
+            )
+        self._check_sum()
+
+    def _check_sum(self) -> None:
+        if (self.mode is TrustMode.POOLED) != (self.sites > 0) or self.honest > self.sites:
+            raise FingerprintError(
+                f"a privacy statement of mode {self.mode.value!r} is about the sum of {self.sites} sites, "
+                f"{self.honest} of them honest"
+            )
+        if (self.mechanism == DISTRIBUTED_GAUSSIAN) != (self.honest > 0):
+            raise FingerprintError(
+                f"a privacy statement of mechanism {self.mechanism!r} relies on {self.honest} honest sites"
             )

@@ -1,5 +1,7 @@
 """What both sides of a round demand of what they are told, before anything is made of it."""
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
@@ -78,7 +80,7 @@ def circle_of(terms: Terms, directory: Directory, session: bytes) -> graph.Graph
     return graph.neighbours(names, min(terms.degree, len(names) - 1), session)
 
 
-def sign(site: str, peer: str) -> int:
+def sign(site: str, peer: str) -> Literal[1, -1]:
     """Return the sign with which a site adds the mask that it shares with another: they cancel."""
     return 1 if site < peer else -1
 

@@ -3,7 +3,7 @@
 The terms are kept beside it, once for all states of a round.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from federation.errors import FedprintError, StoreError
@@ -100,7 +100,12 @@ def _confirmed(terms: Terms, site: str, value: Mapping[str, Any]) -> Confirmed:
     return Confirmed(terms, site, session, tuple(value["peers"]), survivors, shares)
 
 
-_READERS = {"advertised": _advertised, "shared": _shared, "masked": _masked, "confirmed": _confirmed}
+_READERS: Mapping[str, Callable[[Terms, str, Mapping[str, Any]], State]] = {
+    "advertised": _advertised,
+    "shared": _shared,
+    "masked": _masked,
+    "confirmed": _confirmed,
+}
 
 
 def _to_hex(values: Mapping[str, bytes]) -> dict[str, str]:

@@ -246,7 +246,7 @@ class Revealing:
             ring.add_mask(total, self._own_mask_key(site, replies), -1)
         for site in survivors.dead:
             for peer, key in self._pair_mask_keys(site, replies):
-                ring.add_mask(total, key, -sign(peer, site))
+                ring.add_mask(total, key, sign(site, peer))
         return Opened(_plausible(self.terms, ring.centred(total), len(survivors.alive)), survivors.alive)
 
     def _own_mask_key(self, site: str, replies: Mapping[str, Unmasking]) -> bytes:

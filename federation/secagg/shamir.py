@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, islice
-from math import prod
+from math import comb, prod
 from operator import mul
 
 from federation.errors import ShareError
@@ -103,22 +103,15 @@ def _value(share: bytes) -> int:
 
 @lru_cache(maxsize=4096)
 def _coefficients_at_zero(positions: tuple[int, ...]) -> tuple[int, ...]:
-    """Return Lagrange's coefficients: f(0) = Σ λ_i·f(x_i), λ_i = Π_{j≠i} x_j / (x_j − x_i)."""
+    """Return Lagrange's coefficients: f(0) = Σ λ_x·f(x), λ_x = Π y / (y − x) over the other points y.
+
+    Were every point 1 … m there, that would be (−1)^(x − 1)·C(m, x); the few that are not are divided out.
+    """
     if positions[0] < 0:
         raise ShareError(f"a share is of holder {positions[0]}, expected 0 or more")
     points = [position + 1 for position in positions]
-    whole = prod(points)
-    # x_i · Π_{j≠i} (x_j − x_i), with the factor 0 of j = i replaced
-    divisors = [prod(other - point or point for other in points) % PRIME for point in points]
-    return tuple(whole * inverse % PRIME for inverse in _inverses(divisors))
-
-
-def _inverses(values: Sequence[int]) -> list[int]:
-    """Return 1/v in the field for every v, with a single inversion (Montgomery 1987, Math. Comp. 48)."""
-    products = list(accumulate(values, lambda a, b: a * b % PRIME, initial=1))
-    remaining = pow(products[-1], -1, PRIME)
-    inverses = []
-    for before, value in zip(reversed(products[:-1]), reversed(values), strict=True):
-        inverses.append(remaining * before % PRIME)
-        remaining = remaining * value % PRIME
-    return inverses[::-1]
+    absent = sorted(set(range(1, points[-1])).difference(points))
+    divisor = pow(prod(absent), -1, PRIME)
+    return tuple(
+        (-1) ** (x - 1) * comb(points[-1], x) * prod(y - x for y in absent) * divisor % PRIME for x in points
+    )

@@ -190,7 +190,7 @@ def roster_id(members: Mapping[str, str]) -> str:
 
 
 def _fits(n: int, bound: int, bits: int) -> bool:
-    return n * bound < 2 ** (bits - 1)
+    return n * bound < 1 << (bits - 1)
 
 
 def _is_hex(pattern: re.Pattern[str], value: object) -> bool:

@@ -180,7 +180,7 @@ def test_a_space_file_shows_its_identity_edges_levels_and_clips(fedprint, tmp_pa
     status, out, err = fedprint("show", path)
     assert (status, err) == (0, "")
     assert space.space_id in out
-    assert f"edges      from public images: {space.reference}" in out
+    assert f"edges      from {space.reference}" in out
     assert f"cdf: 2 levels, clip 1.1, norms {space.sketches['cdf']['clips']}" in out
     assert "sketch     histogram\n" in out
     status, out, _ = fedprint("show", path, "--json")
