@@ -151,8 +151,12 @@ def _kept_round(store: RoundStore, terms: Terms, job_id: str) -> KeptRound:
     return found[-1] if found else store.begin(terms, job_id)
 
 
+def _now() -> float:
+    return time.time()
+
+
 def _has_expired(kept: KeptRound) -> bool:
-    return kept.is_waiting and time.time() >= kept.terms.expires
+    return kept.is_waiting and _now() >= kept.terms.expires
 
 
 def _abandon(kept: KeptRound, error: FedprintError) -> None:
@@ -260,7 +264,7 @@ class _Drive:
             _abandon(self.kept, error)
 
     def _deadline(self, patience_s: float) -> float:
-        return min(time.time() + patience_s, self.terms.expires)
+        return min(_now() + patience_s, self.terms.expires)
 
     def _check_time(self) -> None:
         if _has_expired(self.kept):
