@@ -80,12 +80,6 @@ class BudgetError(PolicyError):
     code = "budget"
 
 
-class TrustModeError(PolicyError):
-    """The trust mode of a task is one that fedprint cannot work in yet."""
-
-    code = "trust-mode"
-
-
 class NotReleasableError(PolicyError):
     """Something about a private task's data stands against its release; what, is nobody else's business."""
 

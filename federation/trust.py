@@ -15,8 +15,3 @@ class TrustMode(StrEnum):
     POOLED = "pooled"
     PRIVATE = "private"
     OPEN = "open"
-
-    @property
-    def available(self) -> bool:
-        """Whether this version can work in the mode."""
-        return self is not TrustMode.POOLED

@@ -1,30 +1,29 @@
 """What would leave a site and what would be refused, as far as that is known without reading an image."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 from federation.errors import FedprintError
-from federation.privacy.accounting import eps_by_pld, eps_of
-from federation.sketches.kinds import KINDS
-from federation.task_card import TaskCard
 from federation.trust import TrustMode
+from site_agent import leaving
 from site_agent.admissions import patient_ids
 from site_agent.approval import approve, is_approved, require_approved
 from site_agent.config import SiteConfig
 from site_agent.data import ImageSource, open_source
 from site_agent.dataset_config import DatasetConfig
 from site_agent.ledger.book import Ledger
-from site_agent.ledger.forecast import DAY
 from site_agent.ledger.kept import has_released
 from site_agent.ledger.overview import identity_of, next_release
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.patients import bound_patients
-from site_agent.policy import Policy, PrivateTerms, TaskPolicy
+from site_agent.policy import Policy, TaskPolicy
 from site_agent.private_release import data_of
 from site_agent.state import SiteState
+
+Checks: TypeAlias = Callable[
+    [SiteConfig, DatasetConfig, TaskPolicy, ImageSource], Iterator[Callable[[], object]]
+]
 
 
 @dataclass(frozen=True)
@@ -97,95 +96,74 @@ def check_site(config: SiteConfig) -> SiteCheck:
 def _check(config: SiteConfig, dataset: DatasetConfig, policy: Policy) -> TaskCheck:
     mode, allowed = config.mode(dataset), policy.task(dataset.task)
     try:
-        config.working_mode(dataset)
         allowed.require(mode)
-        source = _opened(dataset, mode)
+        source = _opened(dataset, allowed, mode)
+        leaves = _leaves(dataset, allowed, source, mode)
     except FedprintError as error:
         return TaskCheck(dataset.task, mode.value, {}, (_problem(error),))
-    if mode is TrustMode.PRIVATE:
-        problems = _problems(_private_checks(config, dataset, allowed, source))
-        return TaskCheck(dataset.task, mode.value, _with_noise(dataset, allowed, source), problems)
-    return TaskCheck(dataset.task, mode.value, _openly(dataset, allowed, source, mode), ())
+    return TaskCheck(
+        dataset.task, mode.value, leaves, _problems(_CHECKS[mode](config, dataset, allowed, source))
+    )
 
 
-def _opened(dataset: DatasetConfig, mode: TrustMode) -> ImageSource:
-    if mode is not TrustMode.PRIVATE:
+def _opened(dataset: DatasetConfig, allowed: TaskPolicy, mode: TrustMode) -> ImageSource:
+    if not _with_noise(allowed, mode):
         return open_source(dataset)
     with data_of(dataset.task):
         return open_source(dataset)
 
 
-def _openly(
+def _with_noise(allowed: TaskPolicy, mode: TrustMode) -> bool:
+    return mode is TrustMode.PRIVATE or (mode is TrustMode.POOLED and not allowed.exact_sum_because)
+
+
+def _leaves(
     dataset: DatasetConfig, allowed: TaskPolicy, source: ImageSource, mode: TrustMode
 ) -> dict[str, Any]:
-    if mode is TrustMode.LISTEN:
-        return {}
-    return {
-        "card": _words(dataset.card(len(source), source.class_counts())),
-        "sketches": _named(allowed.sketches, "every kind that the space names") + ", exact",
-        "spaces": _named(allowed.spaces, "any"),
-        "because": allowed.open_because,
-    }
+    if mode is TrustMode.OPEN:
+        return leaving.of_open(dataset, allowed, source)
+    if mode is TrustMode.PRIVATE:
+        return leaving.of_private(dataset, allowed, source)
+    return leaving.of_pooled(allowed, source) if mode is TrustMode.POOLED else {}
 
 
-def _with_noise(dataset: DatasetConfig, allowed: TaskPolicy, source: ImageSource) -> dict[str, Any]:
-    terms = allowed.terms
-    patients = bound_patients(source, terms.images_per_patient)
-    return {
-        "card": _words(dataset.private_card()) | {"n_images": "what the noisy sketches say"},
-        "spaces": _named(allowed.spaces, "any"),
-        "sketches": _named(allowed.sketches, "every kind that the space names"),
-        "eps": eps_of(terms.release_rho, terms.task.delta),
-        "eps_by_pld": eps_by_pld(terms.release_rho, terms.task.delta),
-        "delta": terms.task.delta,
-        "rho": str(terms.release_rho),
-        "noise": _noise(allowed),
-        "unit": patients.unit,
-        "images_per_patient": terms.images_per_patient,
-        "refresh": _refresh(terms),
-    }
-
-
-def _refresh(terms: PrivateTerms) -> str:
-    """Return what happens to a release that stands, in words."""
-    if terms.refresh == "never":
-        return "never: the first release stands"
-    days = (
-        f"when what stands is {terms.refresh_seconds / DAY:g} days old, whether or not the data have changed"
-    )
-    replaced = {
-        "new-patients": "new-patients: they are released, however few, and the sum is published",
-        "whole": "whole: everybody is released anew, and paid for again",
-    }
-    return f"{replaced[terms.refresh]}, {days}"
-
-
-def _noise(allowed: TaskPolicy) -> dict[str, float]:
-    """Return ``kind.array`` → σ in units of what one patient can move it, where all kinds leave together."""
-    kinds = sorted(allowed.sketches or KINDS)
-    return {
-        name: 1 / math.sqrt(2 * allowed.release_rho * share / len(kinds))
-        for kind in kinds
-        for name, share in _shares(kind).items()
-    }
-
-
-def _shares(kind: str) -> dict[str, Fraction]:
-    """Return what each array of a kind spends; the kind as a whole where its space decides that."""
-    shares: object = KINDS[kind].shares
-    if not isinstance(shares, Mapping):
-        return {kind: Fraction(1)}
-    return {f"{kind}.{array}": share for array, share in shares.items()}
+def _no_checks(*_: object) -> Iterator[Callable[[], object]]:
+    yield from ()
 
 
 def _private_checks(
     config: SiteConfig, dataset: DatasetConfig, allowed: TaskPolicy, source: ImageSource
 ) -> Iterator[Callable[[], object]]:
-    terms, state = allowed.terms, SiteState(config.state)
-    patients = bound_patients(source, terms.images_per_patient)
-    yield lambda: require_approved(state, dataset.private_card())
+    yield lambda: require_approved(SiteState(config.state), dataset.private_card())
+    stands = any(config.state.glob(f"standing/{allowed.name}/*.safetensors"))
+    yield from _noise_checks(config, allowed, source, paid=stands and allowed.terms.refresh == "never")
+
+
+def _pooled_checks(
+    config: SiteConfig, dataset: DatasetConfig, allowed: TaskPolicy, source: ImageSource
+) -> Iterator[Callable[[], object]]:
+    del dataset
+    cohort = allowed.cohort
+    if cohort is not None:
+        yield lambda: cohort.require_member(config.name, identity_of(config).public_key)
+    if not allowed.exact_sum_because:
+        yield from _noise_checks(config, allowed, source, paid=False)
+
+
+_CHECKS: Mapping[TrustMode, Checks] = {
+    TrustMode.LISTEN: _no_checks,
+    TrustMode.OPEN: _no_checks,
+    TrustMode.PRIVATE: _private_checks,
+    TrustMode.POOLED: _pooled_checks,
+}
+
+
+def _noise_checks(
+    config: SiteConfig, allowed: TaskPolicy, source: ImageSource, *, paid: bool
+) -> Iterator[Callable[[], object]]:
+    patients = bound_patients(source, allowed.terms.images_per_patient)
     yield lambda: _check_data(allowed, source, patients.n_patients)
-    yield lambda: _check_ledger(config, allowed)
+    yield lambda: _check_ledger(config, allowed, paid=paid)
 
 
 def _check_data(allowed: TaskPolicy, source: ImageSource, n_patients: int) -> None:
@@ -200,8 +178,13 @@ def _check_data(allowed: TaskPolicy, source: ImageSource, n_patients: int) -> No
             patient_ids(source)
 
 
-def _check_ledger(config: SiteConfig, allowed: TaskPolicy) -> None:
-    """Raise unless one more release could be charged; a release that stands for good costs nothing more.
+def _check_ledger(config: SiteConfig, allowed: TaskPolicy, *, paid: bool) -> None:
+    """Raise unless one more release could be charged.
+
+    Args:
+        config: The site.
+        allowed: Its policy for the task.
+        paid: Whether what stands is sent for good, which costs nothing more.
 
     Raises:
         BudgetError: If it could not.
@@ -209,23 +192,13 @@ def _check_ledger(config: SiteConfig, allowed: TaskPolicy) -> None:
         PolicyError: If the clock went backwards.
         StoreError: If the site's key is missing.
     """
-    files, terms = LedgerFiles(config.state), allowed.terms
+    files = LedgerFiles(config.state)
     if not (files.read() or files.read_head() or has_released(files)):
         return
     ledger = Ledger.open(config.state, identity_of(config))
-    stands = any(config.state.glob(f"standing/{allowed.name}/*.safetensors"))
-    if not (stands and terms.refresh == "never"):
+    if not paid:
         outlays = [outlay for entry in ledger.entries() for outlay in entry.outlays]
         ledger.check(next_release(allowed, outlays), allowed.budgets())
-
-
-def _words(card: TaskCard) -> dict[str, Any]:
-    """Return what a card says, without what it leaves empty."""
-    return {name: value for name, value in card.to_json().items() if value}
-
-
-def _named(names: frozenset[str] | None, every: str) -> str:
-    return every if names is None else ", ".join(sorted(names))
 
 
 def _problems(checks: Iterator[Callable[[], object]]) -> tuple[Problem, ...]:
@@ -258,7 +231,7 @@ def approve_cards(config: SiteConfig, ask: Callable[[str], bool]) -> None:
     for dataset in config.dataset:
         card = dataset.private_card()
         private = config.mode(dataset) is TrustMode.PRIVATE
-        if private and not is_approved(state, card) and ask("\n".join(_listed(_words(card)))):
+        if private and not is_approved(state, card) and ask("\n".join(_listed(leaving.card_words(card)))):
             approve(state, card)
 
 

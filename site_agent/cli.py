@@ -81,3 +81,23 @@ def check(
         typer.echo("\n".join(described(found)))
     if not found.ok:
         raise typer.Exit(1)
+
+
+@app.command()
+def rounds(
+    config: Annotated[Path, typer.Argument(help="The site file; policy.toml lies beside it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show in which cohorts' rounds this site took part, who else did, and what it cost."""
+    import json
+
+    from site_agent.rounds.listing import list_rounds, table
+
+    found = list_rounds(config)
+    if as_json:
+        typer.echo(json.dumps([listed.to_json() for listed in found], indent=1, ensure_ascii=False))
+    elif not found:
+        typer.echo("nobody has asked this site to take part in a round")
+    else:
+        console = Console(highlight=False)
+        (console if console.is_terminal else Console(width=250, highlight=False)).print(table(found))

@@ -12,7 +12,9 @@ from flwr.clientapp import ClientApp
 
 from federation.errors import ConfigError, FedprintError
 from federation.messages import FingerprintRequest, ListenRequest, SiteReply
+from federation.round_messages import StepReply, read_request
 from site_agent.jobs import Site, fingerprint_tasks, rank_locally
+from site_agent.rounds.participation import answer_round
 
 log = logging.getLogger("fedprint.site")
 app = ClientApp()
@@ -39,7 +41,13 @@ def listen(message: Message, context: Context) -> Message:
     )
 
 
-def _answer(message: Message, context: Context, job: Callable[[Site], SiteReply]) -> Message:
+@app.query("round")
+def take_part(message: Message, context: Context) -> Message:
+    """Answer one step of a round in which a cohort sums its sketches."""
+    return _answer(message, context, lambda site: answer_round(site, read_request(message.content)))
+
+
+def _answer(message: Message, context: Context, job: Callable[[Site], SiteReply | StepReply]) -> Message:
     try:
         site = Site.open(_config_path(context))
         return Message(job(site).to_record(site.identity), reply_to=message)

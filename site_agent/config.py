@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from federation.config_file import read_config
-from federation.errors import ConfigError, TrustModeError
+from federation.errors import ConfigError
 from federation.names import check_name
 from federation.trust import TrustMode
 from site_agent.dataset_config import DatasetConfig
@@ -73,20 +73,6 @@ class SiteConfig(BaseModel):
     def mode(self, dataset: DatasetConfig) -> TrustMode:
         """Return the trust mode of a task."""
         return getattr(dataset, "trust", None) or self.trust
-
-    def working_mode(self, dataset: DatasetConfig) -> TrustMode:
-        """Return the trust mode of a task, if this version can work in it.
-
-        Raises:
-            TrustModeError: If it cannot.
-        """
-        mode = self.mode(dataset)
-        if not mode.available:
-            raise TrustModeError(
-                f"task {dataset.task}: trust mode {mode.value!r} is not available yet",
-                remedy="use 'listen' (nothing leaves), 'private' or, for public data only, 'open'",
-            )
-        return mode
 
     def resolve(self, base: Path) -> "SiteConfig":
         """Return the configuration with relative paths taken from ``base``."""

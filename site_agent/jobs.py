@@ -81,16 +81,15 @@ class Site:
 def fingerprint_tasks(site: Site, request: FingerprintRequest) -> SiteReply:
     """Release fingerprints of every task whose trust mode and policy allow it.
 
-    A task that fails does not stop the others. A job that was answered before is answered with the stored
-    bytes.
+    Of a pooled task nothing leaves but its part in a round. A task that fails does not stop the others. A job
+    that was answered before is answered with the stored bytes.
     """
 
     def fingerprint(dataset: DatasetConfig, policy: Policy) -> TaskResult:
-        mode = site.config.working_mode(dataset)
-        if mode is TrustMode.LISTEN:
-            return TaskResult(dataset.task, WITHHELD)
-        allowed = policy.task(dataset.task)
+        mode, allowed = site.config.mode(dataset), policy.task(dataset.task)
         allowed.require(mode)
+        if mode not in _RELEASES:
+            return TaskResult(dataset.task, WITHHELD)
         allowed.check_request(request.space, request.job.aggregator)
         if mode is TrustMode.PRIVATE:
             _finish_what_was_charged(site, dataset.task, request.space)
@@ -155,7 +154,7 @@ def _private(site: Site, dataset: DatasetConfig, request: FingerprintRequest, al
         limit, levels, rho = dataset.max_unreadable, terms.levels, terms.release_rho
         # Giving up in the middle would tell how many images there are; what is late is sent when asked again.
         work = Work.of_patients(patients, request.space, limit, math.inf, levels, rho)
-        return _sketched(site, dataset, work, job)
+        return exact_sketches(site, dataset, work, job)
 
     return PrivateRelease(
         _settlement(site, dataset.task, request.space),
@@ -176,8 +175,17 @@ def _finish_what_was_charged(site: Site, task: str, space: Space) -> None:
 
 
 def _settlement(site: Site, task: str, space: Space) -> Settlement:
-    ledger = _ledger(site.config.name, site.state)
-    return Settlement(site.identity, site.state, ledger, task, space.space_id)
+    return Settlement(site.identity, site.state, ledger_of(site), task, space.space_id)
+
+
+def ledger_of(site: Site) -> Ledger:
+    """Return the ledger of a site; one that never released with noise gets a new one.
+
+    Raises:
+        LedgerError: If it is missing or damaged.
+        StoreError: If it cannot be written.
+    """
+    return _ledger(site.config.name, site.state)
 
 
 @cache
@@ -190,21 +198,23 @@ _RELEASES = {TrustMode.OPEN: _open, TrustMode.PRIVATE: _private}
 
 
 def rank_locally(site: Site, request: ListenRequest) -> SiteReply:
-    """Rank the catalogue for every listening task and keep the ranking at the site."""
+    """Rank the catalogue for every listening or pooled task and keep the ranking at the site."""
 
     @cache
     def catalogue() -> list[Fingerprint]:
         return [Fingerprint.from_bytes(encoded).bind(request.space) for encoded in request.catalogue]
 
     def rank(dataset: DatasetConfig, policy: Policy) -> TaskResult:
-        del policy
-        if site.config.mode(dataset) is not TrustMode.LISTEN:
+        if site.config.mode(dataset) in _RELEASES:
             return TaskResult(dataset.task, WITHHELD)
         source = open_source(dataset)
         work = Work(source, request.space, request.sampling, dataset.max_unreadable, request.job.deadline)
         candidate = _candidate(site, dataset, work, source.class_counts(), request.job)
         target = candidate.fingerprint(site.config.name, TrustMode.LISTEN)
-        ranking = _rank(target, catalogue(), request.space, request.distance)
+        cohort = policy.task(dataset.task).cohort
+        # The sum holds the target's own images, which would make it the nearest source.
+        others = [known for known in catalogue() if cohort is None or known.site != cohort.name]
+        ranking = _rank(target, others, request.space, request.distance)
         content = canonical_json([asdict(choice) for choice in ranking])
         write_atomically(site.state.ranking_path(dataset.task), content)
         site.state.record("ranked", job=request.job.job_id, task=dataset.task, sources=len(ranking))
@@ -245,12 +255,12 @@ def _guarded(
 def _candidate(
     site: Site, dataset: DatasetConfig, work: Work, classes: Mapping[str, int], job: JobHeader
 ) -> Candidate:
-    sketched = _sketched(site, dataset, work, job)
+    sketched = exact_sketches(site, dataset, work, job)
     card, n_unreadable = dataset.card(sketched.n, classes), len(sketched.unreadable)
     return Candidate(card, sketched.sketches, work.space, work.sampling, sketched.arithmetic, n_unreadable)
 
 
-def _sketched(site: Site, dataset: DatasetConfig, work: Work, job: JobHeader) -> Sketched:
+def exact_sketches(site: Site, dataset: DatasetConfig, work: Work, job: JobHeader) -> Sketched:
     """Return the exact sketches of a task, and leave unreadable images in the site's log."""
     sketched = sketch_once(
         work,

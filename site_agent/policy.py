@@ -9,15 +9,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from federation.config_file import read_config
-from federation.errors import ConfigError, PolicyError
-from federation.names import check_name
+from federation.errors import PolicyError
+from federation.secagg import graph
 from federation.space import Space
 from federation.trust import TrustMode
+from site_agent.cohort_policy import CohortPolicy
 from site_agent.ledger.budget import Budget, Scope
-from site_agent.policy_tables import ANY, AggregatorTable, PopulationTable, TaskTable
+from site_agent.policy_tables import ANY, AggregatorTable, CohortTable, Name, PopulationTable, TaskTable
 
 POLICY_FILE = "policy.toml"
 """Name of the policy beside the site file."""
@@ -62,7 +63,9 @@ class TaskPolicy:
         spaces: Ids of the spaces it may be released in; None: any.
         sketches: Kinds of sketches that may leave; None: any.
         open_because: Why its exact sketches may leave, empty where they may not.
-        private: The terms of releases with noise; None where there are none.
+        private: The terms of releases with noise, alone or in a sum; None where there are none.
+        cohort: The sites whose sketches may be summed with its own; None where none may.
+        exact_sum_because: Why such a sum may leave without noise, empty where it may not.
     """
 
     name: str
@@ -72,6 +75,8 @@ class TaskPolicy:
     sketches: frozenset[str] | None = frozenset()
     open_because: str = ""
     private: PrivateTerms | None = None
+    cohort: CohortPolicy | None = None
+    exact_sum_because: str = ""
 
     def allows(self, mode: TrustMode) -> bool:
         """Return whether the task may be released in a trust mode; listening releases nothing."""
@@ -97,9 +102,11 @@ class TaskPolicy:
         Raises:
             PolicyError: If the task may not be released so.
         """
-        self.require(TrustMode.PRIVATE)
         if self.private is None:
-            raise PolicyError(f"task {self.name}: the policy names no budget")
+            raise PolicyError(
+                f"task {self.name}: the policy allows no release with noise",
+                remedy=f'give task.{self.name} in {POLICY_FILE} a budget and "private" or "pooled" in modes',
+            )
         return self.private
 
     @property
@@ -166,24 +173,30 @@ class Policy(BaseModel):
 
     version: Literal[1] = Field(alias="schema")
     aggregator: AggregatorTable
-    population: dict[str, PopulationTable] = Field(default_factory=dict)
-    tasks: dict[str, TaskTable] = Field(default_factory=dict, alias="task")
-
-    @field_validator("population", "tasks")
-    @classmethod
-    def _names_are_allowed(cls, tables: dict[str, object]) -> dict[str, object]:
-        for name in tables:
-            try:
-                check_name("the", name)
-            except ConfigError as error:
-                raise ValueError(f"{error.problem}: {error.remedy}") from error
-        return tables
+    population: dict[Name, PopulationTable] = Field(default_factory=dict)
+    cohorts: dict[Name, CohortTable] = Field(default_factory=dict, alias="cohort")
+    tasks: dict[Name, TaskTable] = Field(default_factory=dict, alias="task")
 
     @model_validator(mode="after")
     def _tasks_fit_their_populations(self) -> "Policy":
         for name, task in self.tasks.items():
-            if task.private:
-                self._check_private(name, task)
+            if task.with_noise:
+                self._check_noise(name, task)
+        return self
+
+    @model_validator(mode="after")
+    def _tasks_fit_their_cohorts(self) -> "Policy":
+        pooling: dict[str, str] = {}
+        for name, task in self.tasks.items():
+            if task.cohort is None:
+                continue
+            if task.cohort not in self.cohorts:
+                known = ", ".join(sorted(self.cohorts)) or "at least one [cohort.NAME]"
+                raise ValueError(f'task.{name}.cohort is "{task.cohort}", expected {known}')
+            other = pooling.setdefault(task.cohort, name)
+            if other != name:
+                raise ValueError(f'task.{name}.cohort is "{task.cohort}", which is that of task.{other}')
+            self._check_exact_sum(name, task)
         return self
 
     @classmethod
@@ -214,7 +227,38 @@ class Policy(BaseModel):
             None if table.spaces in (None, (ANY,)) else frozenset(table.spaces or ()),
             None if table.sketches is None else frozenset(table.sketches),
             table.open_because or "",
-            self._terms(name, table) if table.private else None,
+            self._terms(name, table) if table.with_noise else None,
+            None if table.cohort is None else self.cohort(table.cohort),
+            table.exact_sum_because or "",
+        )
+
+    def cohort(self, name: str) -> CohortPolicy:
+        """Return what the policy says about a cohort.
+
+        Raises:
+            PolicyError: If it does not name it.
+        """
+        table = self.cohorts.get(name)
+        if table is None:
+            raise PolicyError(
+                f"the policy does not name a cohort {name}",
+                remedy=f"agree on the members' keys by phone, then add [cohort.{name}] to {POLICY_FILE}",
+            )
+        return CohortPolicy(name, dict(table.members), table.assumed_colluders)
+
+    def task_of_cohort(self, name: str) -> TaskPolicy:
+        """Return what the policy says about the one task that a cohort pools.
+
+        Raises:
+            PolicyError: If the policy does not name the cohort, or no task of it.
+        """
+        self.cohort(name)
+        for task, table in self.tasks.items():
+            if table.pooled and table.cohort == name:
+                return self.task(task)
+        raise PolicyError(
+            f"the policy lets no task be summed in cohort {name}",
+            remedy=f'name cohort = "{name}" and the mode "pooled" at a task in {POLICY_FILE} if it shall',
         )
 
     def check_aggregator(self, public_key: str) -> None:
@@ -228,7 +272,7 @@ class Policy(BaseModel):
     def budgets(self) -> tuple[Budget, ...]:
         """Return every budget: those of the populations, then those of the tasks."""
         populations = tuple(self._population_budget(name) for name in self.population)
-        own = (self.task(name) for name, table in self.tasks.items() if table.private)
+        own = (self.task(name) for name, table in self.tasks.items() if table.with_noise)
         return populations + tuple(task.terms.task for task in own)
 
     def _population_budget(self, name: str) -> Budget:
@@ -254,7 +298,7 @@ class Policy(BaseModel):
             math.inf if table.refresh_days is None else table.refresh_days * _DAY,
         )
 
-    def _check_private(self, name: str, task: TaskTable) -> None:
+    def _check_noise(self, name: str, task: TaskTable) -> None:
         place = f"task.{name}"
         if task.population not in self.population:
             known = ", ".join(sorted(self.population)) or "at least one [population.NAME]"
@@ -270,6 +314,14 @@ class Policy(BaseModel):
             terms.task.limit,
             f"{place} itself",
         )
+
+    def _check_exact_sum(self, name: str, task: TaskTable) -> None:
+        n = len(self.cohorts[task.cohort or ""].members)
+        if task.exact_sum_because is not None and n > graph.MOST_COMPLETE:
+            raise ValueError(
+                f"task.{name}.exact_sum_because is given, but cohort {task.cohort} has {n} members, expected "
+                f"at most {graph.MOST_COMPLETE}: in a larger one two exact sums could differ by one site"
+            )
 
     def _check_delta(self, place: str, task: TaskTable) -> None:
         shared = f"population.{task.population}"

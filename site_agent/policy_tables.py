@@ -6,8 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from federation.errors import ConfigError
+from federation.names import check_name
 from federation.privacy.accounting import rho_for
 from federation.privacy.weight import MAX_IMAGES_PER_PATIENT
+from federation.secagg import graph
+from federation.secagg.terms import SMALLEST_COHORT
 from federation.sketches.kinds import KINDS
 from federation.trust import TrustMode
 
@@ -36,16 +40,17 @@ def _digits(text: str) -> str:
     return text
 
 
+def _name(name: str) -> str:
+    try:
+        return check_name("the", name)
+    except ConfigError as error:
+        raise ValueError(f"{error.problem}: {error.remedy}") from error
+
+
 def _sketch_kind(name: str) -> str:
     if name not in KINDS:
         raise ValueError(f'"{name[:70]}" is no kind of sketch, expected some of {", ".join(sorted(KINDS))}')
     return name
-
-
-def _working_mode(mode: TrustMode) -> TrustMode:
-    if mode is TrustMode.POOLED:
-        raise ValueError('"pooled" is not available yet, expected "listen", "private" or "open"')
-    return mode
 
 
 def _space_ids(value: object) -> tuple[str, ...]:
@@ -60,22 +65,18 @@ Eps = Annotated[float, Field(gt=0, le=1e9)]
 Delta = Annotated[float, Field(gt=0, lt=1)]
 Days = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Rho = Annotated[Fraction, BeforeValidator(_amount)]
+Name = Annotated[str, AfterValidator(_name)]
 HexDigits = Annotated[str, AfterValidator(_digits)]
-Mode = Annotated[TrustMode, Field(strict=False), AfterValidator(_working_mode)]
+Mode = Annotated[TrustMode, Field(strict=False)]
 SketchKind = Annotated[str, AfterValidator(_sketch_kind)]
 Several = Field(strict=False, min_length=1)
 
-_FOR_PRIVATE = (
-    "population",
-    "images_per_patient",
-    "minimum_patients",
-    "spaces",
-    "sketches",
-)
-_ONLY_PRIVATE = (
+_FOR_NOISE = ("population", "images_per_patient", "minimum_patients", "spaces", "sketches")
+_ONLY_WITH_NOISE = (
     *("population", "eps", "rho", "release_eps", "release_rho", "delta", "period_days"),
-    *("images_per_patient", "minimum_patients", "refresh", "refresh_days", "levels"),
+    *("images_per_patient", "minimum_patients"),
 )
+_ONLY_PRIVATE = ("refresh", "refresh_days", "levels")
 
 
 class _Table(BaseModel):
@@ -108,11 +109,40 @@ class PopulationTable(_Table):
         return _rho(self.rho, self.eps, self.delta)
 
 
+class CohortTable(_Table):
+    """Which sites pool a task, and how many of them may work against this one."""
+
+    members: dict[Name, HexDigits]
+    colluders: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _hides_its_members(self) -> "CohortTable":
+        n = len(self.members)
+        if n < SMALLEST_COHORT:
+            raise ValueError(
+                f"members are {n} sites, expected at least {SMALLEST_COHORT}, this one among them"
+            )
+        if len(set(self.members.values())) < n:
+            raise ValueError("members has the same key twice, expected one for every site")
+        if self.colluders is not None and self.colluders > graph.most_colluders(n):
+            raise ValueError(
+                f"colluders is {self.colluders}, expected at most {graph.most_colluders(n)} of {n} members"
+            )
+        return self
+
+    @property
+    def assumed_colluders(self) -> int:
+        """How many members are assumed to work together with the aggregator."""
+        return graph.most_colluders(len(self.members)) if self.colluders is None else self.colluders
+
+
 class TaskTable(_Table):
     """What a task may be released as, and at which price."""
 
     modes: Annotated[tuple[Mode, ...], Several]
     open_because: str | None = None
+    cohort: str | None = None
+    exact_sum_because: str | None = None
     population: str | None = None
     eps: Eps | None = None
     rho: Rho | None = None
@@ -130,44 +160,87 @@ class TaskTable(_Table):
 
     @property
     def private(self) -> bool:
-        """Whether the task may be released with noise."""
+        """Whether the task may be released with noise, by itself."""
         return TrustMode.PRIVATE in self.modes
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the task may be summed with those of other sites."""
+        return TrustMode.POOLED in self.modes
+
+    @property
+    def with_noise(self) -> bool:
+        """Whether the task may be released with noise, by itself or in a sum."""
+        return self.private or (self.pooled and self.exact_sum_because is None)
 
     @model_validator(mode="after")
     def _open_has_a_reason(self) -> "TaskTable":
-        words = (self.open_because or "").strip()
-        if TrustMode.OPEN in self.modes and not words:
+        self._require_words("open_because", TrustMode.OPEN)
+        if TrustMode.OPEN in self.modes and self.open_because is None:
             raise ValueError('open_because is missing, expected words that say why, since modes has "open"')
-        if TrustMode.OPEN not in self.modes and self.open_because is not None:
-            raise ValueError('open_because is given, but modes has no "open": remove one or add the other')
         return self
 
     @model_validator(mode="after")
     def _public_patients_need_no_protection(self) -> "TaskTable":
-        if self.private and TrustMode.OPEN in self.modes:
+        for mode in (TrustMode.PRIVATE, TrustMode.POOLED):
+            if mode in self.modes and TrustMode.OPEN in self.modes:
+                undone = "noise" if mode is TrustMode.PRIVATE else "sum"
+                raise ValueError(
+                    f'modes has both "open" and "{mode.value}", expected one of them: '
+                    f"an exact release undoes the {undone}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _a_sum_has_a_cohort(self) -> "TaskTable":
+        if self.pooled and self.cohort is None:
+            raise ValueError('cohort is missing, expected since modes has "pooled"')
+        if not self.pooled and self.cohort is not None:
+            raise ValueError('cohort is given, but modes has no "pooled": remove one or add the other')
+        self._require_words("exact_sum_because", TrustMode.POOLED)
+        if self.private and self.exact_sum_because is not None:
             raise ValueError(
-                'modes has both "open" and "private", expected one of them: an exact release undoes the noise'
+                'exact_sum_because is given, but modes has "private": an exact sum undoes the noise'
             )
         return self
 
     @model_validator(mode="after")
-    def _private_is_complete(self) -> "TaskTable":
-        if not self.private:
+    def _noise_is_complete(self) -> "TaskTable":
+        if not self.with_noise:
             return self
-        for key in _FOR_PRIVATE:
+        why = (
+            'modes has "private"' if self.private else 'modes has "pooled" and there is no exact_sum_because'
+        )
+        for key in _FOR_NOISE:
             if getattr(self, key) is None:
-                raise ValueError(f'{key} is missing, expected since modes has "private"')
+                raise ValueError(f"{key} is missing, expected since {why}")
         _require_one(self, "eps", "rho")
         _require_one(self, "release_eps", "release_rho")
-        self._check_refresh()
+        if self.private:
+            self._check_refresh()
         return self
 
     @model_validator(mode="after")
-    def _budgets_are_for_private(self) -> "TaskTable":
-        given = [key for key in _ONLY_PRIVATE if getattr(self, key) is not None]
-        if given and not self.private:
-            raise ValueError(f'{given[0]} is given, but modes has no "private": remove one or add the other')
+    def _budgets_are_for_noise(self) -> "TaskTable":
+        if not self.with_noise:
+            why = 'modes has no "private"' if self.exact_sum_because is None else "exact sums have no noise"
+            self._refuse(_ONLY_WITH_NOISE, why)
+        if not self.private:
+            self._refuse(_ONLY_PRIVATE, 'modes has no "private"')
         return self
+
+    def _refuse(self, keys: tuple[str, ...], why: str) -> None:
+        given = [key for key in keys if getattr(self, key) is not None]
+        if given:
+            raise ValueError(f"{given[0]} is given, but {why}: remove one or add the other")
+
+    def _require_words(self, key: str, mode: TrustMode) -> None:
+        """Raise where a reason for exact numbers is empty, or there is nothing that it would be for."""
+        words = getattr(self, key)
+        if words is not None and mode not in self.modes:
+            raise ValueError(f'{key} is given, but modes has no "{mode.value}": remove one or add the other')
+        if words is not None and not words.strip():
+            raise ValueError(f'{key} is missing, expected words that say why, since modes has "{mode.value}"')
 
     def _check_refresh(self) -> None:
         again = self.refresh in ("new-patients", "whole")

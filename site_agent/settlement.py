@@ -13,13 +13,16 @@ from federation.identity import Identity
 from federation.trust import TrustMode
 from site_agent.admissions import Admissions
 from site_agent.ledger.book import Ledger
-from site_agent.ledger.budget import Budget
+from site_agent.ledger.budget import Budget, Charge
 from site_agent.ledger.entry import Entry
 from site_agent.pending import Pending, ReleaseFiles, Standing
 from site_agent.state import SiteState
 
 SPACE = "space"
 """What a charge's mechanism calls the id of the space that was released in."""
+
+ROUND = "round"
+"""What it calls the round in which a cohort summed the release; a release of its own has none."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,12 @@ class Settlement:
 
     def _last_charge(self) -> Entry | None:
         charges = ((entry, entry.charge) for entry in reversed(self.ledger.entries()))
-        own = (entry for entry, charge in charges if charge is not None and charge.task == self.task
-               and charge.mechanism.get(SPACE) == self.space_id)  # fmt: skip
-        return next(own, None)
+        return next((entry for entry, charge in charges if charge is not None and self._is_own(charge)), None)
+
+    def _is_own(self, charge: Charge) -> bool:
+        """Return whether a charge paid for what stands or stood here, not for a part in a cohort's sum."""
+        told = charge.mechanism
+        return charge.task == self.task and told.get(SPACE) == self.space_id and ROUND not in told
 
     def _finish(self, pending: Pending, entry: Entry) -> bytes:
         """Sign what was charged and keep it."""

@@ -56,6 +56,11 @@ class SiteState:
         """Folder of the record which patients are in a released cohort; it never leaves."""
         return self.folder / "admissions"
 
+    @property
+    def exact_sums(self) -> Path:
+        """Folder of what binds the site in later exact sums of its cohorts; it never leaves."""
+        return self.folder / "exact-sums"
+
     def contact_sheet_path(self, task: str) -> Path:
         """Where the pictures are kept that a person looks at to describe a task; they never leave."""
         return self.folder / "contact-sheets" / f"{task}.png"

@@ -24,7 +24,6 @@ REASONS = {
     "not-releasable": "something about its data stands against the release; the site's log says what",
     "budget": "its privacy budget does not allow another release",
     "ledger": "its privacy ledger is missing or damaged",
-    "trust-mode": "its trust mode is not available yet, so nothing was released",
     "deadline": "the work was not finished before the deadline",
     "config": "the site's configuration is wrong",
     "store": "the site's own records are incomplete or its disk cannot be written",

@@ -76,8 +76,8 @@ def check_values(terms: Terms, values: npt.NDArray[np.int64]) -> None:
 
 def circle_of(terms: Terms, directory: Directory, session: bytes) -> graph.Graph:
     """Return who is whose neighbour in a session."""
-    names = sorted(directory.advertisements)
-    return graph.neighbours(names, min(terms.degree, len(names) - 1), session)
+    everybody = graph.neighbours(sorted(terms.members), terms.degree, session)
+    return everybody.among(directory.advertisements)
 
 
 def sign(site: str, peer: str) -> Literal[1, -1]:

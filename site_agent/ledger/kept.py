@@ -6,6 +6,7 @@ from federation.container import read_head
 from federation.errors import FingerprintError
 from federation.fingerprint import Fingerprint
 from site_agent.ledger.storage import LedgerFiles
+from site_agent.rounds.payment import payments
 from site_agent.state import SiteState
 
 
@@ -22,9 +23,10 @@ def has_released(files: LedgerFiles) -> bool:
     state = SiteState(files.folder)
     traces = (*files.folder.glob("standing/*/*.safetensors"), *state.admissions.glob("*/*.json"))
     logged = any(
-        event.get("event") == "released" and event.get("mode") == "private" for event in state.events()
+        event.get("event") == "released" and event.get("mode") in ("private", "pooled")
+        for event in state.events()
     )
-    return bool(traces) or logged or bool(private_releases(files))
+    return bool(traces) or logged or bool(private_releases(files)) or any(payments(files.folder))
 
 
 def _charged(path: Path) -> bool:

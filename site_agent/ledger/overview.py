@@ -115,7 +115,7 @@ def in_words(known: Forecast) -> str:
 
 def _forecast(chain: Chain, policy: Policy, budget: Budget, now: float) -> Forecast | None:
     """Forecast with the dearest release that the policy lets draw on the budget."""
-    tasks = (policy.task(name) for name, table in policy.tasks.items() if table.private)
+    tasks = (policy.task(name) for name, table in policy.tasks.items() if table.with_noise)
     concerned = [release for task in tasks if (release := next_release(task, chain.outlays)).concerns(budget)]
     if not concerned:
         return None
@@ -156,16 +156,30 @@ def _next(known: Forecast, now: float) -> str:
     return "now" if known.possible_from <= now else day(known.possible_from)
 
 
+def _how(charge: Charge) -> str:
+    """Return what hides the patients, and in whose sum."""
+    told = charge.mechanism
+    name = str(told.get("name", ""))
+    return (
+        f"{name}, {told.get('honest')} honest shares in cohort {told.get('cohort')}"
+        if "round" in told
+        else name
+    )
+
+
 def _entry_table(entries: tuple[Entry, ...]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("entry", "when", "what", "task", "population", "cohort", "ρ", "job", "hash"):
+    for column in ("entry", "when", "what", "task", "population", "cohort", "ρ", "how", "job", "hash"):
         table.add_column(column)
     for entry in entries:
         charge = entry.charge
         told = (
-            ("", "", "", "", "")
+            ("",) * 6
             if charge is None
-            else (charge.task, charge.population, charge.cohort or "all", str(charge.rho), charge.job_id)
+            else (
+                *(charge.task, charge.population, charge.cohort or "all"),
+                *(str(charge.rho), _how(charge), charge.job_id),
+            )
         )
         table.add_row(str(entry.seq), moment(entry.at), entry.kind, *map(escape, told), entry.hash[:12])
     return table

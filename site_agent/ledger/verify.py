@@ -14,6 +14,7 @@ from site_agent.ledger.entry import FIRST_KINDS, NOTHING_BEFORE, RESTART, Entry
 from site_agent.ledger.head import Head
 from site_agent.ledger.kept import private_releases
 from site_agent.ledger.storage import LedgerFiles
+from site_agent.rounds.payment import Payment, payments
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Verification:
 
     Args:
         n_entries: Lines that are entries.
-        n_releases: Releases that were looked up in the ledger.
+        n_releases: Releases and paid rounds that were looked up in the ledger.
         findings: What is wrong, in the order of the lines.
         notes: What is unusual but can happen to an honest site.
     """
@@ -70,22 +71,26 @@ def verify_ledger(files: LedgerFiles, public_key: str, fingerprints: Sequence[Pa
     Raises:
         StoreError: If a file cannot be read.
     """
+    paid = tuple(payments(files.folder))  # before the ledger, which then knows of every one of them
     head_data, data = files.read_head(), files.read()
     lines = data.split(b"\n")
     rest = lines.pop()
     entries = [_entry(line) for line in lines]
     findings = [*_line_findings(entries, public_key), *_rest_findings(rest, len(lines))]
     kept = private_releases(files)
-    findings += _head_findings(head_data, entries, public_key, released=bool(kept))
+    findings += _head_findings(head_data, entries, public_key, released=bool(kept or paid))
     claims = [(path, read_file(path, "fingerprint")) for path in (*kept, *fingerprints)]
     before = _releases_before(entries)
     in_ledger = [(path, content) for path, content in claims if sha256_hex(content) not in before]
     findings += [
         finding for path, content in in_ledger for finding in _claim(path, content, entries, public_key)
     ]
+    in_time = [(path, payment) for path, payment in paid if not _is_before(payment, entries)]
+    findings += [finding for path, payment in in_time for finding in _paid(path, payment, entries)]
     n_known = sum(entry is not None for entry in entries)
-    notes = _notes(entries, n_before=len(claims) - len(in_ledger))
-    return Verification(n_known, len(claims), tuple(findings), tuple(notes))
+    n_claims = len(claims) + len(paid)
+    notes = _notes(entries, n_before=n_claims - len(in_ledger) - len(in_time))
+    return Verification(n_known, n_claims, tuple(findings), tuple(notes))
 
 
 def _entry(line: bytes) -> Entry | None:
@@ -183,6 +188,26 @@ def _claim(path: Path, content: bytes, entries: Sequence[Entry | None], key: str
         yield Finding(seq, f"{path} names an entry that is not in this ledger")
     elif (problem := _mismatch(entry, fingerprint)) is not None:
         yield Finding(seq, f"{path} names this entry, {problem}")
+
+
+def _is_before(payment: Payment | None, entries: Sequence[Entry | None]) -> bool:
+    """Return whether a ledger paid that this one replaced."""
+    first = entries[0] if entries else None
+    restarted = first is not None and first.kind == RESTART
+    return payment is not None and first is not None and restarted and payment.at <= first.at
+
+
+def _paid(path: Path, payment: Payment | None, entries: Sequence[Entry | None]) -> Iterator[Finding]:
+    """A part in a cohort's sum names the entry that paid for it."""
+    if payment is None:
+        yield Finding(None, f"{path} is damaged, so that nobody knows what paid for the round")
+        return
+    entry = entries[payment.seq - 1] if 1 <= payment.seq <= len(entries) else None
+    charge = None if entry is None or entry.hash != payment.hash else entry.charge
+    if charge is None:
+        yield Finding(payment.seq, f"{path} names an entry that is not in this ledger")
+    elif charge.mechanism.get("round") != path.parent.name:
+        yield Finding(payment.seq, f"{path} names this entry, which paid for something else")
 
 
 def _mismatch(entry: Entry, fingerprint: Fingerprint) -> str | None:

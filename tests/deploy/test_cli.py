@@ -64,7 +64,7 @@ def test_simulate_prints_matrix_sources_warning_and_report(fedprint, tmp_path):
 def test_simulate_says_who_is_missing_and_returns_3(fedprint, tmp_path):
     status, out, _ = fedprint("simulate", write_small_federation(tmp_path, trusts=("open", "open", "pooled")))
     assert status == 3
-    assert "missing cork/digits: its trust mode is not available yet" in " ".join(out.split())
+    assert "missing cork/digits: the site's rules do not allow it" in " ".join(out.split())
 
 
 def test_a_refused_aggregator_is_exit_status_3_and_the_reason_is_visible(fedprint, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from private_site import TERMS, Colours, write_private_site
 from typer.testing import CliRunner
 
+from federation.secagg.terms import roster_id
 from site_agent import jobs
 from site_agent.cli import app
 from site_agent.data.table import FileSource
@@ -80,7 +81,50 @@ def test_missing_images_patients_and_modes_are_found(site):
     assert codes(site) == ["not-releasable"]
     file = site.folder / "site.toml"
     file.write_text(file.read_text().replace('"private"', '"pooled"'))
-    assert codes(site) == ["trust-mode"]
+    assert codes(site) == ["policy"]
+
+
+def test_a_pooled_task_says_with_whom_and_what_leaves(site):
+    site.pool()
+    status, task = checked(site)
+    leaves = task["leaves"]
+    assert (status, task["mode"], leaves["cohort"]) == (0, "pooled", "chests")
+    assert list(leaves["members"]) == ["anna", "bern", "cork"]
+    key = site.open().identity.public_key
+    assert leaves["members"]["anna"] == f"{key[:16]}…"
+    assert leaves["roster"] == roster_id(site.cohorts["chests"]["members"])
+    assert 0.99 < leaves["eps"] <= 1
+    assert leaves["noise"]["histogram.counts"] == pytest.approx(6.41, abs=0.01)
+    text = check(site).stdout
+    assert "sum: of 3 to 3 sites; fewer are not opened" in text
+    assert "colluders: 0 of 3 members may work together with the aggregator" in text
+
+
+def test_an_exact_sum_says_what_it_reveals(site):
+    site.pool(**{**dict.fromkeys(TERMS), "modes": ["pooled"], "exact_sum_because": "a public dataset"})
+    status, task = checked(site)
+    assert (status, task["leaves"]["because"]) == (0, "a public dataset")
+    assert "whether that patient is in one of the members' datasets" in task["leaves"]["reveals"]
+    assert "eps" not in task["leaves"]
+
+
+def test_a_cohort_that_knows_the_site_under_another_key_is_found(site):
+    site.pool(members={"anna": "01" * 32, "bern": "02" * 32, "cork": "03" * 32})
+    assert codes(site) == ["policy"]
+    assert f"expected this site with its own key {site.open().identity.public_key}" in check(site).stdout
+
+
+def test_a_pooled_task_needs_patients_and_budget(site):
+    site.pool(minimum_patients=9)
+    assert codes(site) == ["not-releasable"]
+    site.set_policy(minimum_patients=5, modes=["private", "pooled"])
+    file = site.folder / "site.toml"
+    pooled = file.read_text()
+    file.write_text(pooled.replace('"pooled"', '"private"'))
+    site.release()
+    site.set_policy(eps=1.2)
+    file.write_text(pooled)
+    assert codes(site) == ["budget"]
 
 
 def test_a_policy_that_is_wrong_or_missing_concerns_the_whole_site(site):

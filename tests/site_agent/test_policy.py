@@ -178,7 +178,6 @@ def test_without_a_policy_nothing_leaves(tmp_path):
         ({"population/Pat ients": {"eps": 1.0, "delta": 1e-6}}, "name 'Pat ients' is not allowed"),
         ({"task/pneumonia/modes": []}, "task.pneumonia.modes has 0 of at least 1"),
         ({"task/pneumonia/modes": ["secret"]}, 'task.pneumonia.modes.* is "secret", expected .listen'),
-        ({"task/pneumonia/modes": ["pooled"]}, '"pooled" is not available yet'),
         (
             {"task/pneumonia/modes": ["listen"]},
             'pneumonia: population is given, but modes has no "private"',

@@ -246,7 +246,7 @@ def test_fewer_newcomers_than_everybody_must_be_are_a_cohort_too(series, draws, 
 
 def test_a_cut_without_newcomers_is_charged_and_adds_noise(series, draws, monkeypatch):
     first = series.release("job-1")
-    monkeypatch.setattr(jobs, "_sketched", lambda *_: pytest.fail("an image was read"))
+    monkeypatch.setattr(jobs, "exact_sketches", lambda *_: pytest.fail("an image was read"))
     second = series.release("job-2")
     stated, charges = Fingerprint.from_bytes(second).privacy, series.charges()
     assert [n_patients(exact) for exact, _ in draws] == [8, 0]

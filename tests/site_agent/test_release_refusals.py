@@ -79,11 +79,10 @@ def test_another_aggregator_is_refused_before_and_after_a_release(site):
     assert "cd" * 6 in site.refusal("job-1", aggregator="cd" * 32)[1]
 
 
-@pytest.mark.parametrize("trust", ["pooled"])
-def test_modes_that_do_not_work_yet_are_refused(site, trust):
+def test_pooling_that_the_policy_does_not_allow_is_refused(site):
     file = site.folder / "site.toml"
-    file.write_text(file.read_text().replace('"private"', f'"{trust}"'))
-    assert site.refusal()[0] == "trust-mode"
+    file.write_text(file.read_text().replace('"private"', '"pooled"'))
+    assert site.refusal()[0] == "policy"
     assert_nothing_happened(site)
 
 
@@ -192,7 +191,7 @@ def test_a_disk_that_is_full_while_sketching_is_no_answer_about_the_data(site, m
     def full(*_):
         raise StoreError("the disk is full", remedy="make room")
 
-    monkeypatch.setattr(jobs, "_sketched", full)
+    monkeypatch.setattr(jobs, "exact_sketches", full)
     assert site.refusal()[0] == "store"
     assert_nothing_happened(site)
 
@@ -201,7 +200,7 @@ def test_a_spent_budget_says_when_there_is_room_and_reads_no_image(site, monkeyp
     site.set_policy(eps=1.0, refresh="whole")
     first = site.release("job-1")
     site.admit(range(8, 15))
-    monkeypatch.setattr(jobs, "_sketched", lambda *_: pytest.fail("an image was read"))
+    monkeypatch.setattr(jobs, "exact_sketches", lambda *_: pytest.fail("an image was read"))
     code, text = site.refusal("job-2")
     year = time.gmtime(time.time() + 365 * 86_400).tm_year
     assert code == "budget"

@@ -1,6 +1,7 @@
 """A small site that releases with noise: real files and a real ledger, but colours in place of a network."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -72,6 +73,7 @@ class PrivateSite:
 
     folder: Path
     terms: dict = field(default_factory=dict)
+    cohorts: dict = field(default_factory=dict)
 
     @property
     def state(self):
@@ -107,9 +109,19 @@ class PrivateSite:
             "schema": 1,
             "aggregator": {"public_keys": [KEY]},
             "population": {"patients": BUDGET | (budget or {})},
+            "cohort": self.cohorts,
             "task": {"lungs": {key: value for key, value in self.terms.items() if value is not None}},
         }
         (self.folder / "policy.toml").write_text(tomli_w.dumps(tables))
+
+    def pool(self, members=None, **terms):
+        """Let the task be pooled with two other sites, or with others; nothing else may leave."""
+        own = {"anna": self.open().identity.public_key}
+        others = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("bern", "cork")}
+        self.cohorts["chests"] = {"members": own | others if members is None else members}
+        file = self.folder / "site.toml"
+        file.write_text(file.read_text().replace('trust = "private"', 'trust = "pooled"'))
+        self.set_policy(**({"modes": ["pooled"], "cohort": "chests", "refresh": None} | terms))
 
     def open(self):
         return Site.open(self.folder / "site.toml")
