@@ -97,9 +97,7 @@ def test_replies_travel_signed_and_bound_to_their_request(cohort):
         for name, reply in replies.items():
             identity = cohort.sites[name].open().identity
             request = begun.request(step, name)
-            read = StepReply.from_record(
-                reply.to_record(identity), cohort.members, request.job, ROUND, step
-            )
+            read = StepReply.from_record(reply.to_record(identity), cohort.members, request.job, ROUND, step)
             assert (read.code, read.site) == (DONE, name)
             assert read.message.blobs() == reply.message.blobs()
 

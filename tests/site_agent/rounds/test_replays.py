@@ -4,27 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from pooled_sites import COHORT, ROUND
+from pooled_sites import COHORT, ROUND, refusal, said
 
-from federation.canonical import canonical_json
 from federation.messages import DONE
 from federation.round_messages import CONFIRM, MASK, SHARE, STEPS, UNMASK
 from federation.secagg.messages import Confirmations, Directory, Sealed, Survivors
 from site_agent.rounds import pooled_sketches
 
 AFTER_SHARE = STEPS[1:]
-
-
-def said(reply):
-    """All that a reply says, but for the job it answers."""
-    assert reply.code == DONE
-    return canonical_json(dict(reply.message.body())), dict(reply.message.blobs())
-
-
-def refusal(cohort, reply, name="anna"):
-    """Code that leaves and text that stays."""
-    assert reply.message is None
-    return reply.code, cohort.sites[name].events()[-1]["text"]
 
 
 def other_question(begun, step, name="anna"):
@@ -137,9 +124,7 @@ def test_what_contradicts_the_protocol_is_refused_and_the_right_question_still_a
 @pytest.mark.parametrize("step", STEPS)
 def test_two_identical_requests_at_once_get_the_same_answer(cohort, monkeypatch, step):
     drawn, real = [], pooled_sketches.discrete_gaussian
-    monkeypatch.setattr(
-        pooled_sketches, "discrete_gaussian", lambda *args: drawn.append(args) or real(*args)
-    )
+    monkeypatch.setattr(pooled_sketches, "discrete_gaussian", lambda *args: drawn.append(args) or real(*args))
     begun = cohort.begin().prepare(step)
     if step == "advertise":
         begun.states[step] = None
