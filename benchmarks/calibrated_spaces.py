@@ -1,12 +1,12 @@
 """What edges that follow a cohort change: how far they lie from the public ones, and how tasks then rank.
 
-``python -m benchmarks.calibrated_spaces DIR [--json] [--cache FOLDER] [--draws 8]`` reads a directory of tasks
-as `benchmarks.private_ranking` does. A cohort pools every task's first half of images (each a patient of its
-own) over coarse bins, exactly or with noise at ε and δ = 1e-6 for the whole cohort; edges follow, as `fedprint
-space calibrate` has them. The second halves are then sketched in spaces with public and with calibrated edges,
-exactly and with noise at ε = 1 per task, and rankings of sources compared with two of raw features: the mean
-over features of the Cramér distance between ranks among all tasks, and the maximum mean discrepancy under a
-Gaussian kernel of the median width.
+``python -m benchmarks.calibrated_spaces DIR [--json] [--cache FOLDER] [--draws 8]`` reads a directory of
+tasks as `benchmarks.private_ranking` does. A cohort pools every task's first half of images (each a patient
+of its own) over coarse bins, exactly or with noise at ε and δ = 1e-6 for the whole cohort; edges follow, as
+`fedprint space calibrate` has them. The second halves are then sketched in spaces with public and with
+calibrated edges, exactly and with noise at ε = 1 per task, and rankings of sources compared with two of raw
+features: the mean over features of the Cramér distance between ranks among all tasks, and the maximum mean
+discrepancy under a Gaussian kernel of the median width.
 """
 
 import argparse

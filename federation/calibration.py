@@ -29,8 +29,8 @@ class Calibration:
     Args:
         edges: float64 [n_features, n_bins + 1], valid for a space.
         trust: float64 [n_features] from 0 to 1: how far edges follow the cohort and not the public images.
-        shift: float64 [n_features]: how far the edges of a feature lie from the public ones on average, in
-            coarse bins.
+        shift: float64 [n_features]: how far the inner edges of a feature, which decide what counts where, lie
+            from the public ones on average, in coarse bins.
     """
 
     edges: Edges
@@ -167,4 +167,5 @@ def _inverse(
 
 def _shift(edges: Edges, public: Edges, coarse: Edges) -> npt.NDArray[np.float64]:
     width = (coarse[:, -1] - coarse[:, 0]) / (coarse.shape[1] - 1)
-    return np.asarray(np.abs(edges - public).mean(axis=1) / width)
+    inner = slice(1, -1) if edges.shape[1] > 2 else slice(None)
+    return np.asarray(np.abs(edges - public)[:, inner].mean(axis=1) / width)

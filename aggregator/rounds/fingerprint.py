@@ -8,7 +8,7 @@ from flwr.serverapp import Grid
 
 from aggregator import matrix
 from aggregator.config import HubConfig
-from aggregator.intake import admit
+from aggregator.intake import admit_reply
 from aggregator.rounds.round import RoundResult, ask_everyone
 from aggregator.store import Catalogue
 from federation import distances
@@ -23,6 +23,7 @@ from federation.messages import (
     WITHHELD,
     FingerprintRequest,
     ListenRequest,
+    SiteReply,
 )
 from federation.space import Space
 
@@ -98,7 +99,7 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
 
 def _ask_for_fingerprints(
     grid: Grid, aggregator: Identity, hub: HubConfig, space: Space, job_id: str
-) -> RoundResult:
+) -> RoundResult[SiteReply]:
     return ask_everyone(
         grid,
         aggregator,
@@ -111,7 +112,7 @@ def _ask_for_fingerprints(
 
 
 def _admit_all(
-    catalogue: Catalogue, hub: HubConfig, space: Space, answers: RoundResult, job_id: str
+    catalogue: Catalogue, hub: HubConfig, space: Space, answers: RoundResult[SiteReply], job_id: str
 ) -> tuple[tuple[str, ...], list[Missing]]:
     admitted: list[Fingerprint] = []
     missing = [Missing(site, "", code) for site, code in answers.missing.items()]
@@ -121,7 +122,9 @@ def _admit_all(
         for result in reply.results:
             if result.code == DONE:
                 try:
-                    admitted.append(admit(result.fingerprint, site, result.task, hub.roster[site], space))
+                    admitted.append(
+                        admit_reply(result.fingerprint, site, result.task, hub.roster[site], space)
+                    )
                 except IntakeError as error:
                     log.warning("%s", error)
                     missing.append(Missing(site, result.task, error.code))
@@ -137,7 +140,7 @@ def _admit_all(
 
 
 def _withdraw_what_is_no_longer_offered(
-    catalogue: Catalogue, hub: HubConfig, space: Space, answers: RoundResult, job_id: str
+    catalogue: Catalogue, hub: HubConfig, space: Space, answers: RoundResult[SiteReply], job_id: str
 ) -> None:
     """Sites that left, tasks that are gone and tasks that now only listen are no longer sources.
 
@@ -155,7 +158,7 @@ def _withdraw_what_is_no_longer_offered(
                 writer.add_event("withdrawn", job_id, task=entry.key)
 
 
-def _withheld(answers: RoundResult) -> tuple[str, ...]:
+def _withheld(answers: RoundResult[SiteReply]) -> tuple[str, ...]:
     return tuple(
         f"{site}/{result.task}"
         for site, reply in sorted(answers.replies.items())

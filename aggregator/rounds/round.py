@@ -1,12 +1,13 @@
-"""One question to every site: push, poll, and take what comes by the deadline."""
+"""One question to nodes: push, poll, and take what comes by the deadline."""
 
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from federation.errors import FedprintError
@@ -17,21 +18,68 @@ log = logging.getLogger("fedprint.hub")
 
 NO_REPLY = "no-reply"
 INVALID_REPLY = "invalid-reply"
-_POLL_S = 0.2
+_LONGEST_POLL_S, _SHORTEST_POLL_S = 0.2, 0.005
 _NODES_GRACE_S = 30.0
 
 
+class Signable(Protocol):
+    """A request, whatever it asks."""
+
+    def to_record(self, aggregator: Identity) -> RecordDict:
+        """Return the request, signed, as a Flower record."""
+
+
+class Attributed(Protocol):
+    """A verified reply, whatever it says."""
+
+    @property
+    def site(self) -> str:
+        """Name of the site that signed it."""
+
+
+Reply = TypeVar("Reply", bound=Attributed)
+
+
 @dataclass(frozen=True)
-class RoundResult:
+class RoundResult(Generic[Reply]):
     """What came back.
 
     Args:
         replies: Site → its verified reply.
         missing: Site → why it has none.
+        nodes: Site → node that answered for it.
     """
 
-    replies: Mapping[str, SiteReply] = field(default_factory=dict)
+    replies: Mapping[str, Reply] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    nodes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Who asks through what.
+
+    Args:
+        grid: Flower's grid.
+        aggregator: Who asks, and signs.
+        job_id: Id of the job.
+        message_type: ``"query.…"``.
+    """
+
+    grid: Grid
+    aggregator: Identity
+    job_id: str
+    message_type: str
+
+    def header(self, deadline: float) -> JobHeader:
+        """Return the header of one request: its nonce is no other one's."""
+        return JobHeader(self.job_id, secrets.token_hex(16), deadline, self.aggregator.public_key)
+
+    def send(self, request: Signable, node_id: int) -> list[str]:
+        """Push a request to a node and return the ids under which its reply can be pulled."""
+        record = request.to_record(self.aggregator)
+        message = Message(record, node_id, self.message_type, group_id=self.job_id)
+        return list(self.grid.push_messages([message]))
 
 
 def ask_everyone(
@@ -43,11 +91,8 @@ def ask_everyone(
     job_id: str,
     timeout_s: float,
     roster: Mapping[str, str],
-) -> RoundResult:
-    """Send one signed request to every connected node and collect verified replies.
-
-    Every node gets a nonce of its own. Replies are attributed to sites by signature, never by node id; a
-    second valid reply of the same site is refused.
+) -> RoundResult[SiteReply]:
+    """Send one signed request to every connected node and collect the verified replies of sites.
 
     Args:
         grid: Flower's grid.
@@ -58,54 +103,148 @@ def ask_everyone(
         timeout_s: Seconds to wait.
         roster: Site → public key.
     """
-    deadline = time.time() + timeout_s
-    pending: dict[str, JobHeader] = {}
-    for node_id in _connected(grid, len(roster), deadline):
-        job = JobHeader(job_id, secrets.token_hex(16), deadline, aggregator.public_key)
-        message = Message(make_request(job).to_record(aggregator), node_id, message_type, group_id=job_id)
-        pending.update(dict.fromkeys(grid.push_messages([message]), job))
-    replies: dict[str, SiteReply] = {}
-    problems: list[str] = []
-    while pending and time.time() < deadline:
-        messages = list(grid.pull_messages(list(pending)))
-        for message in messages:
-            job = pending.pop(message.metadata.reply_to_message_id)
-            _take(message, job, roster, replies, problems)
-        if not messages:
-            time.sleep(_POLL_S)
-    silent = [site for site in roster if site not in replies]
+    return ask_every_node(
+        Asking(grid, aggregator, job_id, message_type),
+        make_request,
+        lambda record, job: SiteReply.from_record(record, roster, job),
+        deadline=time.time() + timeout_s,
+        expected=roster,
+        n_nodes=len(roster),
+    )
+
+
+def ask_every_node(
+    asking: Asking,
+    make_request: Callable[[JobHeader], Signable],
+    read: Callable[[RecordDict, JobHeader], Reply],
+    *,
+    deadline: float,
+    expected: Collection[str],
+    n_nodes: int,
+) -> RoundResult[Reply]:
+    """Send a signed request to every connected node, until everybody who is expected has answered.
+
+    Every node gets a nonce of its own. Replies are attributed to sites by signature, never by node id; a
+    second valid reply of the same site is refused.
+
+    Args:
+        asking: Who asks.
+        make_request: Builds the request from its job header.
+        read: Reads and verifies a reply to the request with a header; raises FedprintError for a bad one.
+        deadline: Unix time in seconds.
+        expected: The sites that are waited for; others may answer meanwhile.
+        n_nodes: How many nodes are waited for, for a while, before anybody is asked.
+    """
+    post: _Post[Reply] = _Post(asking, read)
+    for node_id in _connected(asking.grid, n_nodes, deadline):
+        job = asking.header(deadline)
+        post.send(make_request(job), _Asked(job, node_id))
+    post.collect(deadline, expected)
+    silent = [site for site in expected if site not in post.replies]
     # Which node belongs to a silent site is unknown, so a problem names a site only when nothing else can.
-    reason = problems[0] if len(silent) == len(problems) == 1 else NO_REPLY
-    return RoundResult(replies, dict.fromkeys(silent, reason))
+    reason = post.problems[0][1] if len(silent) == len(post.problems) == 1 else NO_REPLY
+    return RoundResult(post.replies, dict.fromkeys(silent, reason), post.nodes)
+
+
+def ask_sites(
+    asking: Asking,
+    make_request: Callable[[JobHeader, str], Signable],
+    read: Callable[[RecordDict, JobHeader], Reply],
+    *,
+    deadline: float,
+    nodes: Mapping[str, int],
+) -> RoundResult[Reply]:
+    """Send each site a signed request of its own, at the node that is known to answer for it.
+
+    Args:
+        asking: Who asks.
+        make_request: Builds the request to a site from its job header and the site's name.
+        read: As for ``ask_every_node``.
+        deadline: Unix time in seconds.
+        nodes: Site → its node.
+    """
+    post: _Post[Reply] = _Post(asking, read)
+    for site, node_id in nodes.items():
+        job = asking.header(deadline)
+        post.send(make_request(job, site), _Asked(job, node_id, site))
+    post.collect(deadline, nodes)
+    reasons = dict(post.problems)
+    missing = {site: reasons.get(site, NO_REPLY) for site in nodes if site not in post.replies}
+    return RoundResult(post.replies, missing, post.nodes)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One request that is under way; ``site`` is empty where nobody knows who will answer."""
+
+    job: JobHeader
+    node_id: int
+    site: str = ""
+
+
+@dataclass
+class _Post(Generic[Reply]):
+    """Requests that are under way, and what came back; a problem names the site where it is known."""
+
+    asking: Asking
+    read: Callable[[RecordDict, JobHeader], Reply]
+    pending: dict[str, _Asked] = field(default_factory=dict)
+    replies: dict[str, Reply] = field(default_factory=dict)
+    nodes: dict[str, int] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def send(self, request: Signable, asked: _Asked) -> None:
+        """Push a request, and remember whom it went to."""
+        self.pending.update(dict.fromkeys(self.asking.send(request, asked.node_id), asked))
+
+    def collect(self, deadline: float, expected: Collection[str]) -> None:
+        """Take replies until everybody who is expected has answered, nobody else can, or it is time."""
+        waited_since = time.time()
+        while self.pending and time.time() < deadline and not set(expected) <= set(self.replies):
+            messages = self._pull()
+            for message in messages:
+                self._take(message, self.pending.pop(message.metadata.reply_to_message_id))
+            if not messages:
+                time.sleep(_pause(waited_since))
+
+    def _pull(self) -> Sequence[Message]:
+        return list(self.asking.grid.pull_messages(list(self.pending)))
+
+    def _take(self, message: Message, asked: _Asked) -> None:
+        if message.has_error():
+            reason = message.error.reason or f"flower-{message.error.code}"
+            who = f"site {asked.site}" if asked.site else "a site"
+            self._complain(asked, reason, f"{who} could not answer: {reason}")
+            return
+        try:
+            reply = self.read(message.content, asked.job)
+        except FedprintError as error:
+            self._complain(asked, INVALID_REPLY, f"a reply was refused: {error}")
+            return
+        if asked.site not in ("", reply.site):
+            self._complain(asked, INVALID_REPLY, f"site {reply.site} answered what {asked.site} was asked")
+        elif reply.site in self.replies:
+            self._complain(
+                asked, INVALID_REPLY, f"a second reply in the name of site {reply.site} was refused"
+            )
+        else:
+            self.replies[reply.site] = reply
+            self.nodes[reply.site] = asked.node_id
+
+    def _complain(self, asked: _Asked, code: str, text: str) -> None:
+        log.warning("%s", text)
+        self.problems.append((asked.site, code))
 
 
 def _connected(grid: Grid, expected: int, deadline: float) -> list[int]:
-    """Node ids once as many as the roster has are there, or after a grace period."""
-    patience = min(deadline, time.time() + _NODES_GRACE_S)
+    """Node ids once as many as are expected are there, or after a grace period."""
+    started = time.time()
+    patience = min(deadline, started + _NODES_GRACE_S)
     while len(nodes := list(grid.get_node_ids())) < expected and time.time() < patience:
-        time.sleep(_POLL_S)
+        time.sleep(_pause(started))
     return nodes
 
 
-def _take(
-    message: Message,
-    job: JobHeader,
-    roster: Mapping[str, str],
-    replies: dict[str, SiteReply],
-    problems: list[str],
-) -> None:
-    if message.has_error():
-        problems.append(message.error.reason or f"flower-{message.error.code}")
-        log.warning("a site could not answer: %s", problems[-1])
-        return
-    try:
-        reply = SiteReply.from_record(message.content, roster, job)
-    except FedprintError as error:
-        problems.append(INVALID_REPLY)
-        log.warning("a reply was refused: %s", error)
-        return
-    if reply.site in replies:
-        problems.append(INVALID_REPLY)
-        log.warning("a second reply in the name of site %s was refused", reply.site)
-        return
-    replies[reply.site] = reply
+def _pause(waited_since: float) -> float:
+    """Seconds until the next look: a tenth of what was waited so far, within bounds."""
+    return min(_LONGEST_POLL_S, max(_SHORTEST_POLL_S, (time.time() - waited_since) / 10))

@@ -11,7 +11,7 @@ from federation.distances.base import Matrix
 from federation.distances.histogram import Ask, HistogramDistance
 from federation.distances.side import Side, side_values
 from federation.distances.stack import Block, Embedding, Histograms, parts, slices, within
-from federation.distances.threads import for_each
+from federation.threads import for_each
 
 TILE = 1024  # sources and targets per matrix product
 BLOCK = 2**23  # numbers held per side of a matrix product (64 MiB)

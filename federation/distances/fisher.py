@@ -9,8 +9,8 @@ import numpy.typing as npt
 from federation.distances.base import Comparable, Distance, Matrix
 from federation.distances.embedding import EmbeddingStack, embedding_pair
 from federation.distances.stack import slices
-from federation.distances.threads import for_each
 from federation.sketches import FisherSketch
+from federation.threads import for_each
 
 BLOCK = 2**22  # numbers of one side of a matrix product at a time (32 MiB)
 _SIDE = 16  # targets that are compared with one source at a time

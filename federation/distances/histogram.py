@@ -12,8 +12,8 @@ from federation.distances.base import Comparable, Distance, Matrix
 from federation.distances.noise import without_noise
 from federation.distances.sketch_stack import stack_pair
 from federation.distances.stack import Block, Histograms, Room
-from federation.distances.threads import for_each
 from federation.sketches import HistogramSketch
+from federation.threads import for_each
 
 Ask: TypeAlias = Callable[[Block], object]
 """Makes a block of tasks remember how it compares with a few others."""

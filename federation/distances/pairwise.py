@@ -11,7 +11,7 @@ from federation.distances.base import Matrix
 from federation.distances.histogram import Ask, HistogramDistance
 from federation.distances.side import Side
 from federation.distances.stack import Block, Histograms, parts, slices, within
-from federation.distances.threads import for_each
+from federation.threads import for_each
 
 TILE = 1024  # sources and targets per tile
 CURVE = 2**10  # numbers of one task that are compared pair by pair at a time

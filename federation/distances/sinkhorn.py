@@ -9,7 +9,7 @@ import numpy.typing as npt
 from federation.distances.base import Matrix
 from federation.distances.histogram import HistogramDistance
 from federation.distances.stack import Histograms, slices
-from federation.distances.threads import WORKERS, for_each
+from federation.threads import WORKERS, for_each
 
 PROBLEMS = 2**15  # pairs of histograms that are compared at a time: 6 MiB per array
 PRODUCT = 2**18  # multiplications below which a matrix product stays on its own core

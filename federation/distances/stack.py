@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from federation.distances.base import Matrix
-from federation.distances.threads import for_each
 from federation.errors import FingerprintError
+from federation.threads import for_each
 
 CHUNK = 2**20  # numbers of the tasks that a thread compares with a few others (8 MiB)
 PIECE = 2**17  # numbers of those of them that it compares at a time (1 MiB)

@@ -21,6 +21,7 @@ from federation.secagg.checks import (
     check_advertisement,
     check_confirmation,
     check_directory,
+    check_each,
     check_values,
     circle_of,
     require_enough,
@@ -94,8 +95,9 @@ class Advertised(_State):
         session = keys.session_of(self.terms, directory)
         circle = circle_of(self.terms, directory, session)
         peers = circle.of(self.site)
-        for peer in peers:
-            check_advertisement(self.terms, peer, directory.advertisements[peer])
+        require_enough(len(peers) + 1, self.terms.threshold, "sites can hold shares of this one's secrets")
+        listed = directory.advertisements
+        check_each(peers, lambda peer: check_advertisement(self.terms, peer, listed[peer]))
         self._leave()
         return self._dealt(directory, session, peers)
 
@@ -109,8 +111,9 @@ class Advertised(_State):
             for secret, what in ((mask_seed, "mask key"), (own_seed, "own mask"))
         ]
         shares = {site: b"".join(both) for site, *both in zip(holders, *dealt, strict=True)}
+        cipher_key = keys.private_key(cipher_seed)
         agreed = {
-            peer: keys.agree(cipher_seed, directory.advertisements[peer].cipher_key, peer) for peer in peers
+            peer: keys.agree(cipher_key, directory.advertisements[peer].cipher_key, peer) for peer in peers
         }
         sealed = {
             peer: keys.seal(keys.sealing_key(secret, session, self.site, peer), shares[peer])
@@ -173,8 +176,9 @@ class Shared(_State):
         mask_seed, own_seed = _seeds(self.seeds)
         vector = ring.encode(values, self.terms.bits)
         ring.add_mask(vector, keys.own_mask_key(own_seed, self.session, self.site), +1)
+        mask_key = keys.private_key(mask_seed)
         for peer in delivery.shares:
-            secret = keys.agree(mask_seed, self.mask_keys[peer], peer)
+            secret = keys.agree(mask_key, self.mask_keys[peer], peer)
             key = keys.pair_mask_key(secret, self.session, self.site, peer)
             ring.add_mask(vector, key, sign(self.site, peer))
         peers = tuple(sorted(self.mask_keys))
@@ -305,12 +309,13 @@ class Confirmed(_State):
         strangers = sorted(set(confirmations.signatures) - set(self.survivors.alive))
         if strangers:
             raise SurvivorsError(f"{strangers[0]} confirmed the survivors and is none of them")
-        needed = self.terms.threshold - 1
         witnesses = [peer for peer in self.peers if peer in confirmations.signatures]
         require_enough(len(witnesses) + 1, self.terms.threshold, "sites confirmed the survivors")
-        message = keys.confirmed(self.session, self.survivors)
-        for peer in witnesses[:needed]:
-            check_confirmation(self.terms, peer, confirmations.signatures[peer], message)
+        message, signed = keys.confirmed(self.session, self.survivors), confirmations.signatures
+        check_each(
+            witnesses[: self.terms.threshold - 1],
+            lambda peer: check_confirmation(self.terms, peer, signed[peer], message),
+        )
         self._leave()
         return Unmasking(dict(self.shares))
 

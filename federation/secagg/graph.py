@@ -21,10 +21,11 @@ probability 2^−30. All tails are hypergeometric and computed with integers.
 """
 
 import hmac
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import comb
+from typing import Self
 
 from federation.errors import RosterError, TermsError
 
@@ -44,22 +45,29 @@ class Graph:
     Args:
         ring: Every member, in the order of the ring.
         reach: How far a member's neighbours are on either side.
+        absent: Members that take no part; their places on the ring stay empty, since the aggregator may
+            have chosen them: closing ranks would raise the share of colluders.
     """
 
     ring: tuple[str, ...]
     reach: int
+    absent: frozenset[str] = frozenset()
 
     def of(self, name: str) -> tuple[str, ...]:
-        """Return the neighbours of a member, sorted by name.
+        """Return the neighbours of a member that take part, sorted by name.
 
         Raises:
-            RosterError: If it is no member.
+            RosterError: If it takes no part itself.
         """
-        if name not in self._position:
+        if name not in self._position or name in self.absent:
             raise RosterError(f"{name} is not in the graph of the round", remedy="it does not take part")
         start = self._position[name] - self.reach
         around = (self.ring[i % len(self.ring)] for i in range(start, start + 2 * self.reach + 1))
-        return tuple(sorted({*around} - {name}))
+        return tuple(sorted({*around} - self.absent - {name}))
+
+    def among(self, names: Collection[str]) -> Self:
+        """Return the graph in which only these members take part."""
+        return replace(self, absent=frozenset(self.ring).difference(names))
 
     @cached_property
     def _position(self) -> dict[str, int]:

@@ -29,7 +29,7 @@ _NONCE = bytes(12)
 
 def public_key(seed: bytes) -> bytes:
     """Return the X25519 public key of a 32-byte seed."""
-    return X25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    return private_key(seed).public_key().public_bytes_raw()
 
 
 def commitment(terms: Terms, site: str, seed: bytes) -> bytes:
@@ -61,14 +61,19 @@ def confirmed(session: bytes, survivors: Survivors) -> bytes:
     return _label("confirm", session, hashlib.sha256(canonical_json(survivors.body())).digest())
 
 
-def agree(seed: bytes, theirs: bytes, site: str) -> bytes:
-    """Return the X25519 secret of our seed and the public key of another site.
+def private_key(seed: bytes) -> X25519PrivateKey:
+    """Return the X25519 private key of a 32-byte seed; making it costs as much as using it."""
+    return X25519PrivateKey.from_private_bytes(seed)
+
+
+def agree(ours: X25519PrivateKey, theirs: bytes, site: str) -> bytes:
+    """Return the X25519 secret of our key and the public key of another site.
 
     Raises:
         RosterError: If that key is none, such as a point of small order.
     """
     try:
-        return X25519PrivateKey.from_private_bytes(seed).exchange(X25519PublicKey.from_public_bytes(theirs))
+        return ours.exchange(X25519PublicKey.from_public_bytes(theirs))
     except ValueError as error:
         raise RosterError(
             f"site {site} advertised an impossible key", remedy="start a round without that site"

@@ -4,7 +4,7 @@ A mask is the keystream of AES-256 in counter mode from a zero block (NIST SP 80
 little-endian words. A key makes one mask and no other; whoever derives it binds it to its round and its pair.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,7 @@ def centred(vector: Vector) -> npt.NDArray[np.int64]:
     return vector.astype(_WORDS[bits], copy=False).view(_SIGNED[bits]).astype(np.int64)
 
 
-def add_mask(vector: Vector, key: bytes, sign: Literal[1, -1]) -> None:
+def add_mask(vector: Vector, key: bytes, sign: int) -> None:
     """Add the mask of a key to a vector, or take it away, in place.
 
     Args:

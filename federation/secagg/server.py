@@ -259,9 +259,9 @@ class Revealing:
         """Return the masks that survivors share with a site that dropped out."""
         shared, alive = self.confirmed.shared, set(self.confirmed.survivors.alive)
         listed = shared.directory.advertisements
-        seed = self._secret(site, replies, keys.public_key, listed[site].mask_key)
+        key = keys.private_key(self._secret(site, replies, keys.public_key, listed[site].mask_key))
         peers = [peer for peer in shared.circle.of(site) if peer in alive]
-        agreed = ((peer, keys.agree(seed, listed[peer].mask_key, peer)) for peer in peers)
+        agreed = ((peer, keys.agree(key, listed[peer].mask_key, peer)) for peer in peers)
         return [(peer, keys.pair_mask_key(secret, shared.session, site, peer)) for peer, secret in agreed]
 
     def _secret(

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Self
 
@@ -145,7 +145,8 @@ class Terms:
 
     def to_json(self) -> dict[str, Any]:
         """Return the terms as canonical JSON can hold them."""
-        return {**asdict(self), "members": dict(self.members), "purpose": dict(self.purpose)}
+        plain = {term.name: getattr(self, term.name) for term in fields(self)}
+        return {**plain, "members": dict(self.members), "purpose": dict(self.purpose)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

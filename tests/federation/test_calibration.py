@@ -163,7 +163,7 @@ def test_what_moved_is_told_in_coarse_bins():
     found = calibrate(coarse, exact(features, coarse), REFERENCE, 4, "equal-mass")
     public = edges_from_reference(REFERENCE, 4, "equal-mass")
     width = np.diff(coarse.edges, axis=1)[:, 0]
-    np.testing.assert_allclose(found.shift, np.abs(found.edges - public).mean(axis=1) / width)
+    np.testing.assert_allclose(found.shift, np.abs(found.edges - public)[:, 1:-1].mean(axis=1) / width)
     assert found.median_shift > 1
 
 

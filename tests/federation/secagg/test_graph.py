@@ -94,6 +94,18 @@ def test_the_order_of_the_ring_is_fixed_for_all_versions():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("degree", [6, 19])
+def test_who_takes_no_part_leaves_a_gap_and_the_others_neighbours_as_they_were(degree):
+    names = members(20)
+    circle = graph.neighbours(names, degree, bytes(32))
+    absent = set(circle.ring[:4])
+    fewer = circle.among(set(names) - absent)
+    for name in circle.ring[4:]:
+        assert fewer.of(name) == tuple(peer for peer in circle.of(name) if peer not in absent)
+    with pytest.raises(RosterError, match="not in the graph"):
+        fewer.of(circle.ring[0])
+
+
 def test_who_is_not_in_the_graph_has_no_neighbours():
     with pytest.raises(RosterError, match="mallory is not in the graph"):
         graph.neighbours(members(5), 2, bytes(32)).of("mallory")
