@@ -9,12 +9,20 @@ from fractions import Fraction
 
 import numpy as np
 
+from aggregator.pooled_intake import least_rho
 from federation.errors import IntakeError
 from federation.fingerprint import Fingerprint
 from federation.privacy.accounting import eps_of, rho_of
-from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, UNITS, PrivacyStatement
+from federation.privacy.statement import (
+    DISCRETE_GAUSSIAN,
+    DISTRIBUTED_GAUSSIAN,
+    NEIGHBOURS,
+    UNITS,
+    PrivacyStatement,
+)
 from federation.privacy.weight import MAX_IMAGES_PER_PATIENT, total_weight
 from federation.sketches import HistogramSketch, Sketch, encode_arrays
+from federation.trust import TrustMode
 
 _BAND = 6.0  # standard deviations between two row totals
 _BEYOND = 8.0  # standard deviations that none of a million numbers deviates
@@ -47,19 +55,20 @@ def check_noise(fingerprint: Fingerprint) -> None:
 
 def _check_complete(fingerprint: Fingerprint) -> None:
     stated = fingerprint.privacy
+    pooled = stated.mode is TrustMode.POOLED
+    mechanism = DISTRIBUTED_GAUSSIAN if pooled else DISCRETE_GAUSSIAN
     _require_noise_everywhere(fingerprint)
     possible = 1 <= stated.images_per_patient <= MAX_IMAGES_PER_PATIENT
     for name, value, sound in (
-        ("mechanism", stated.mechanism, stated.mechanism == DISCRETE_GAUSSIAN),
+        ("mechanism", stated.mechanism, stated.mechanism == mechanism),
         ("unit", stated.unit, stated.unit in UNITS),
         ("neighbours", stated.neighbours, stated.neighbours == NEIGHBOURS),
         ("delta", stated.delta, 0 < stated.delta * fingerprint.card.n_images < 1),
         ("images_per_patient", stated.images_per_patient, possible),
         ("weight", stated.weight, possible and stated.weight == total_weight(stated.images_per_patient)),
-        ("cohorts", stated.cohorts, stated.cohorts >= 1),
+        ("cohorts", stated.cohorts, stated.cohorts == 1 if pooled else stated.cohorts >= 1),
         ("edges", stated.edges, bool(stated.edges.strip())),
-        ("ledger_seq", stated.ledger_seq, type(stated.ledger_seq) is int and stated.ledger_seq >= 0),
-        ("ledger_hash", stated.ledger_hash, len(stated.ledger_hash) == _HASH_LENGTH),
+        *(() if pooled else _of_a_ledger(stated)),  # a sum was charged to as many ledgers as it has sites
     ):
         if not sound:
             raise IntakeError(
@@ -67,6 +76,14 @@ def _check_complete(fingerprint: Fingerprint) -> None:
                 f"{fingerprint.card.n_images} {stated.unit or 'patient'}s",
                 remedy="ask the site to release it again with this version of fedprint",
             )
+
+
+def _of_a_ledger(stated: PrivacyStatement) -> tuple[tuple[str, object, bool], ...]:
+    known = type(stated.ledger_seq) is int and stated.ledger_seq >= 0
+    return (
+        ("ledger_seq", stated.ledger_seq, known),
+        ("ledger_hash", stated.ledger_hash, len(stated.ledger_hash) == _HASH_LENGTH),
+    )
 
 
 def _require_noise_everywhere(fingerprint: Fingerprint) -> None:
@@ -79,7 +96,19 @@ def _require_noise_everywhere(fingerprint: Fingerprint) -> None:
 
 
 def _check_rho(fingerprint: Fingerprint) -> None:
-    """Compare the stated cost with the least that the stated noise can have cost.
+    """Compare the stated cost with the least that the stated noise can have cost."""
+    stated = fingerprint.privacy
+    least = least_rho(fingerprint) if stated.mode is TrustMode.POOLED else _least_rho_of_cohorts(fingerprint)
+    if Fraction(stated.rho) < least:
+        raise IntakeError(
+            f"it claims ρ = {float(Fraction(stated.rho)):.6g}, but noise of the variances it states costs "
+            f"{float(least):.6g}: it protects patients less than it says",
+            remedy="ask the site to correct its release; what was sent cannot be taken back",
+        )
+
+
+def _least_rho_of_cohorts(fingerprint: Fingerprint) -> Fraction:
+    """Return what the dearest cohort of a site's own release cost at least.
 
     Noise adds up over cohorts and a patient pays for one of them. However it was divided, the dearest cohort
     cost at least as much as if all had the same, because 1/σ² is convex.
@@ -93,13 +122,7 @@ def _check_rho(fingerprint: Fingerprint) -> None:
         ),
         Fraction(0),
     )
-    least = stated.cohorts * per_cohort
-    if Fraction(stated.rho) < least:
-        raise IntakeError(
-            f"it claims ρ = {float(Fraction(stated.rho)):.6g}, but noise of the variances it states costs "
-            f"{float(least):.6g}: it protects patients less than it says",
-            remedy="ask the site to correct its release; what was sent cannot be taken back",
-        )
+    return stated.cohorts * per_cohort
 
 
 def _check_eps(stated: PrivacyStatement) -> None:

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 
 from aggregator.matrix import SimilarityMatrix, Values
-from aggregator.report.words import say_cohorts, say_cost, say_noise, say_plural, say_size
+from aggregator.report.words import say_cohorts, say_cost, say_noise, say_plural, say_sites, say_size
 from aggregator.store import Entry
 from federation.privacy.statement import PrivacyStatement
 from federation.ranking import Recommendation, not_told_apart
@@ -77,8 +77,9 @@ def _privacy_json(privacy: PrivacyStatement) -> dict[str, Any]:
 
 def _say_release(privacy: PrivacyStatement) -> str:
     if privacy.is_exact:
-        return "exact"
+        return "; ".join(part for part in (say_sites(privacy), "exact") if part)
     said = [
+        say_sites(privacy),
         say_cost(privacy),
         f"noise {say_noise(privacy)}",
         f"at most {say_plural(privacy.images_per_patient, 'image')} of a patient",

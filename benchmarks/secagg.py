@@ -10,6 +10,7 @@ their secrets, which costs the aggregator most. Nothing touches a disk or a netw
 import argparse
 import json
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from federation.secagg import client, server
 from federation.secagg.terms import Terms
 
 CASES = ((10, 51_200, 0), (100, 51_200, 10), (100, 512_000, 0), (1000, 51_200, 20))
+_MOST_ROUNDS, _SITES_IN_ALL = 5, 300
 _BOUND = 10**6
 _FAR_FUTURE = 4e9
 _JOB, _NONCE, _ROUND = "benchmark", "0" * 32, "1" * 32
@@ -50,30 +52,59 @@ def main() -> None:
 
 
 def measure(sites: int, length: int, dropouts: int) -> dict[str, Any]:
-    """Return the figures of one round: medians over the sites that stayed to the end."""
+    """Return the figures of the best of some rounds, Flower's in turn: medians over the sites that stayed."""
+    rounds, flower_s = [], []
+    for _ in range(max(1, min(_MOST_ROUNDS, _SITES_IN_ALL // sites))):
+        rounds.append(_played(sites, length, dropouts))
+        flower_s.append(flower_client_seconds(rounds[0]["degree"], length, rounds[0]["threshold"]))
+    best = min(rounds, key=lambda row: row["client_ms"])
+    flower_ms = 1e3 * min(flower_s)
+    return {**best, "flower_client_ms": flower_ms, "ratio": flower_ms / best["client_ms"]}
+
+
+def _played(sites: int, length: int, dropouts: int) -> dict[str, Any]:
     play = Play.of(sites, length, dropouts)
     start = time.perf_counter()
     opened = play.round()
     total_s = time.perf_counter() - start
-    stayed = opened.contributors
+    stayed, terms = opened.contributors, play.terms
     if not np.array_equal(opened.total, sum(play.values[site] for site in stayed)):
         raise SystemExit("the opened sum is not the sum of the contributions")
-    terms = play.terms
-    flower_s = flower_client_seconds(terms.degree, length, terms.threshold)
-    client_s = median(play.client_s[site] for site in stayed)
+    upload = int(median(play.upload_bytes[site] for site in stayed))
     return {
         "sites": sites,
         "length": length,
         "dropouts": dropouts,
         "degree": terms.degree,
-        "client_ms": 1e3 * client_s,
-        "flower_client_ms": 1e3 * flower_s,
-        "ratio": flower_s / client_s,
-        "upload_bytes": int(median(play.upload_bytes[site] for site in stayed)),
-        "upload_ratio": median(play.upload_bytes[site] for site in stayed) / (length * terms.bits // 8),
-        "server_ms": 1e3 * play.server_s,
+        "threshold": terms.threshold,
+        "client_ms": 1e3 * median(play.clients[site].clock_s for site in stayed),
+        "client_processor_ms": 1e3 * median(play.clients[site].processor_s for site in stayed),
+        "upload_bytes": upload,
+        "upload_ratio": upload / (length * terms.bits // 8),
+        "server_ms": 1e3 * play.aggregator.clock_s,
         "total_s": total_s,
     }
+
+
+@dataclass
+class Stopwatch:
+    """Seconds that were spent inside, by the clock and on all processors.
+
+    Args:
+        clock_s: Seconds by the clock.
+        processor_s: Seconds of processors.
+    """
+
+    clock_s: float = 0.0
+    processor_s: float = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count what is done inside."""
+        clock, processor = time.perf_counter(), time.process_time()
+        yield
+        self.clock_s += time.perf_counter() - clock
+        self.processor_s += time.process_time() - processor
 
 
 @dataclass
@@ -87,9 +118,9 @@ class Play:
         values: Site → its vector.
         missing: Sites that send no vector.
         states: Site → where it is in the round.
-        client_s: Site → seconds of its computing.
         upload_bytes: Site → bytes of its replies.
-        server_s: Seconds of the aggregator's computing.
+        clients: Site → its stopwatch.
+        aggregator: The aggregator's.
     """
 
     terms: Terms
@@ -98,9 +129,9 @@ class Play:
     values: dict[str, np.ndarray]
     missing: frozenset[str]
     states: dict[str, Any] = field(default_factory=dict)
-    client_s: dict[str, float] = field(default_factory=dict)
-    upload_bytes: dict[str, int] = field(default_factory=dict)
-    server_s: float = 0.0
+    upload_bytes: Counter[str] = field(default_factory=Counter)
+    clients: defaultdict[str, Stopwatch] = field(default_factory=lambda: defaultdict(Stopwatch))
+    aggregator: Stopwatch = field(default_factory=Stopwatch)
 
     @classmethod
     def of(cls, sites: int, length: int, dropouts: int) -> "Play":
@@ -131,15 +162,15 @@ class Play:
     def _step(self, state: Any, step: str, sites: Any, question: Any) -> Any:
         replies = {}
         for site in sites:
-            with self._aggregator():
+            with self.aggregator.running():
                 asked = self._asked(step, state.delivery(site) if step == wire.MASK else question)
-            with self._site(site):
+            with self.clients[site].running():
                 told = self._answered(site, asked)
-            self.upload_bytes[site] = self.upload_bytes.get(site, 0) + _size(told)
-            with self._aggregator():
+            self.upload_bytes[site] += _size(told)
+            with self.aggregator.running():
                 replies[site] = self._read(told, step)
                 state.check(site, replies[site])
-        with self._aggregator():
+        with self.aggregator.running():
             return state.close(replies)
 
     def _job(self) -> JobHeader:
@@ -171,18 +202,6 @@ class Play:
     def _read(self, told: RecordDict, step: str) -> Any:
         return wire.StepReply.from_record(told, self.terms.members, self._job(), _ROUND, step).message
 
-    @contextmanager
-    def _aggregator(self) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.server_s += time.perf_counter() - start
-
-    @contextmanager
-    def _site(self, site: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.client_s[site] = self.client_s.get(site, 0.0) + time.perf_counter() - start
-
 
 def _size(record: RecordDict) -> int:
     """Return the bytes of a record as Flower stores and sends it."""
@@ -190,12 +209,13 @@ def _size(record: RecordDict) -> int:
 
 
 def _show(results: list[dict[str, Any]]) -> None:
-    print("sites   length gone    a site   Flower's  ratio   its upload   aggregator    in all")
+    print("sites   length gone   a site: clock processor  Flower's ratio    its upload   aggregator  in all")
     for row in results:
         print(
-            f"{row['sites']:5d} {row['length']:8,d} {row['dropouts']:4d} {row['client_ms']:6.1f} ms "
-            f"{row['flower_client_ms']:7.0f} ms {row['ratio']:6.0f} {row['upload_bytes']:7,d} B "
-            f"({row['upload_ratio']:.2f}) {row['server_ms']:7.0f} ms {row['total_s']:7.1f} s"
+            f"{row['sites']:5d} {row['length']:8,d} {row['dropouts']:4d} {row['client_ms']:12.1f} ms "
+            f"{row['client_processor_ms']:6.1f} ms {row['flower_client_ms']:6.0f} ms {row['ratio']:5.0f} "
+            f"{row['upload_bytes']:9,d} B ({row['upload_ratio']:.2f}) {row['server_ms']:6.0f} ms "
+            f"{row['total_s']:5.1f} s"
         )
 
 

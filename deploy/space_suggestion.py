@@ -16,6 +16,8 @@ from federation import distances
 from federation.distances.noise import NoisyTask
 from federation.errors import ConfigError
 from federation.privacy.accounting import eps_of, rho_for, variance_for
+from federation.secagg import graph
+from federation.secagg.terms import SMALLEST_COHORT
 from federation.sketches import CdfSketch, HistogramSketch, Sketch
 from federation.sketches.base import Noise
 from federation.sketches.cdf_parameters import CLIP, levels_of, n_thresholds
@@ -198,14 +200,20 @@ def _best(n_patients: int, rho: Fraction) -> float:
 
 
 def _pooled(plan: Plan) -> str:
-    enough = (g for g in range(3, _MOST_SITES + 1) if _best(g * plan.n_patients, plan.rho) >= GOOD)
+    enough = (g for g in range(SMALLEST_COHORT, _MOST_SITES + 1) if _best_of_cohort(plan, g) >= GOOD)
     sites = next(enough, None)
     if sites is None:
         return f"pooled cohorts would not do: not even {_MOST_SITES} such sites hold enough patients together"
     return (
-        f"pooled cohorts, once they are available: {sites} sites with the same task that release only their "
+        f"a pooled cohort: {sites} sites with the same task that release only their "
         f"sum count as one of {sites * plan.n_patients:,} patients"
     )
+
+
+def _best_of_cohort(plan: Plan, n_sites: int) -> float:
+    """Return the best agreement of a sum: it carries all sites' noise, and ρ counts the honest ones' alone."""
+    honest = graph.minimum(n_sites) - graph.most_colluders(n_sites)
+    return _best(n_sites * plan.n_patients, plan.rho * honest / n_sites)
 
 
 def _larger_eps(plan: Plan) -> str:

@@ -1,4 +1,4 @@
-"""Independent work on all cores; NumPy, SciPy and the verifying of signatures release the interpreter lock."""
+"""Independent work on all cores; NumPy, SciPy and the verifying of signatures release the interpreter."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -69,8 +69,9 @@ def say_privacy(privacy: PrivacyStatement) -> tuple[str, str]:
         return "Nothing was released", "The site ranks the public catalogue on its own machine."
     noise = _say_noise(privacy)
     if privacy.mode is TrustMode.POOLED:
-        pooled = "Only the sum over a cohort could be opened; no one saw this site's own sketch. "
-        return "Released only as part of a sum", pooled + noise
+        cost = f", with noise: {say_cost(privacy)}" if privacy.eps else ""
+        opened = f"Only the {say_sites(privacy)} could be opened; no one saw the sketch of any of them. "
+        return f"Released as a {say_sites(privacy)}{cost}", opened + noise
     if privacy.mechanism == "none":
         return "Exact histograms were released", sentence(MEMBERSHIP_WARNING)
     cost = f": {say_cost(privacy)}" if privacy.eps else ""
@@ -127,7 +128,7 @@ def say_sigmas(privacy: PrivacyStatement) -> str:
 def say_statement(privacy: PrivacyStatement) -> tuple[tuple[str, str], ...]:
     """Return label and text of everything a privacy statement states; nothing for exact sketches."""
     if privacy.is_exact:
-        return ()
+        return (("Sites", say_sites(privacy)),) if privacy.mode is TrustMode.POOLED else ()
     cap = say_plural(privacy.images_per_patient, "image")
     ledger = "" if privacy.ledger_seq is None else f"entry {say_count(privacy.ledger_seq)}"
     stated = (
@@ -139,6 +140,7 @@ def say_statement(privacy: PrivacyStatement) -> tuple[tuple[str, str], ...]:
         ("σ of the noise", say_sigmas(privacy)),
         ("Used per patient", f"at most {cap}, each once" if privacy.images_per_patient else ""),
         ("Weight of a patient", say_count(privacy.weight) if privacy.weight > 1 else ""),
+        ("Sites", _say_honest(privacy)),
         ("Cohorts", say_cohorts(privacy)),
         ("Bins and norms from", privacy.edges),
         ("Ledger", f"{ledger}, {privacy.ledger_hash}" if ledger else ""),
@@ -150,6 +152,11 @@ def say_cohorts(privacy: PrivacyStatement) -> str:
     """Return of how many releases a fingerprint is the sum; nothing if it is a single one."""
     n = privacy.cohorts
     return f"sum of {say_count(n)} releases about disjoint groups of patients" if n > 1 else ""
+
+
+def say_sites(privacy: PrivacyStatement) -> str:
+    """Return of how many sites' sketches a pooled fingerprint is the sum; nothing if it is a site's own."""
+    return f"sum of {say_count(privacy.sites)} sites" if privacy.mode is TrustMode.POOLED else ""
 
 
 def is_exact(privacy: PrivacyStatement) -> bool:
@@ -179,9 +186,17 @@ def _approximately(privacy: PrivacyStatement) -> str:
     return "" if privacy.is_exact else "≈ "
 
 
+def _say_honest(privacy: PrivacyStatement) -> str:
+    relied_on = f", the noise of {say_count(privacy.honest)} of which is counted on" if privacy.honest else ""
+    return say_sites(privacy) + relied_on
+
+
 def _say_noise(privacy: PrivacyStatement) -> str:
     if privacy.mechanism == "none":
-        return "No noise was added to the sum."
+        return (
+            "No noise was added to the sum: anyone who holds a patient's image can tell from it whether that "
+            "patient is in one of the datasets, though not in which."
+        )
     unit = privacy.unit
     hidden = f" It hides whether any one {unit} took part" if unit else ""
     bound = f", up to the odds that {say_cost(privacy)} allows" if hidden and privacy.eps else ""

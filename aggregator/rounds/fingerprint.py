@@ -8,7 +8,7 @@ from flwr.serverapp import Grid
 
 from aggregator import matrix
 from aggregator.config import HubConfig
-from aggregator.intake import admit
+from aggregator.intake import admit_reply
 from aggregator.rounds.missing import Missing
 from aggregator.rounds.pooled import run_pooled_rounds
 from aggregator.rounds.round import RoundResult, ask_everyone
@@ -112,7 +112,9 @@ def _admit_all(
         for result in reply.results:
             if result.code == DONE:
                 try:
-                    admitted.append(admit(result.fingerprint, site, result.task, hub.roster[site], space))
+                    admitted.append(
+                        admit_reply(result.fingerprint, site, result.task, hub.roster[site], space)
+                    )
                 except IntakeError as error:
                     log.warning("%s", error)
                     missing.append(Missing(site, result.task, error.code))

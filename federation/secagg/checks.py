@@ -1,5 +1,6 @@
 """What both sides of a round demand of what they are told, before anything is made of it."""
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,9 @@ from federation.identity import verify
 from federation.secagg import graph, keys
 from federation.secagg.messages import Advertisement, Directory
 from federation.secagg.terms import Terms
+from federation.threads import for_each
+
+_BATCH = 16
 
 
 def check_advertisement(terms: Terms, site: str, advertisement: Advertisement) -> None:
@@ -55,6 +59,21 @@ def check_confirmation(terms: Terms, site: str, signature: bytes, message: bytes
         SignatureError: If it did not.
     """
     verify(terms.members[site], signature, message, f"the survivors that {site} confirmed")
+
+
+def check_each(sites: Sequence[str], check: Callable[[str], None]) -> None:
+    """Check every one of some sites; many of them on all cores, in batches that are worth a thread.
+
+    Args:
+        sites: Who.
+        check: Raises if something is wrong with a site.
+    """
+
+    def check_batch(batch: Sequence[str]) -> None:
+        for site in batch:
+            check(site)
+
+    for_each([sites[i : i + _BATCH] for i in range(0, len(sites), _BATCH)], check_batch)
 
 
 def check_values(terms: Terms, values: npt.NDArray[np.int64]) -> None:

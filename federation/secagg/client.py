@@ -21,6 +21,7 @@ from federation.secagg.checks import (
     check_advertisement,
     check_confirmation,
     check_directory,
+    check_each,
     check_values,
     circle_of,
     require_enough,
@@ -38,7 +39,6 @@ from federation.secagg.messages import (
     Unmasking,
 )
 from federation.secagg.terms import Terms
-from federation.threads import for_each
 
 Shares = Mapping[str, bytes]
 _SEED_BYTES = 32
@@ -97,7 +97,7 @@ class Advertised(_State):
         peers = circle.of(self.site)
         require_enough(len(peers) + 1, self.terms.threshold, "sites can hold shares of this one's secrets")
         listed = directory.advertisements
-        for_each(peers, lambda peer: check_advertisement(self.terms, peer, listed[peer]))
+        check_each(peers, lambda peer: check_advertisement(self.terms, peer, listed[peer]))
         self._leave()
         return self._dealt(directory, session, peers)
 
@@ -309,12 +309,13 @@ class Confirmed(_State):
         strangers = sorted(set(confirmations.signatures) - set(self.survivors.alive))
         if strangers:
             raise SurvivorsError(f"{strangers[0]} confirmed the survivors and is none of them")
-        needed = self.terms.threshold - 1
         witnesses = [peer for peer in self.peers if peer in confirmations.signatures]
         require_enough(len(witnesses) + 1, self.terms.threshold, "sites confirmed the survivors")
-        message = keys.confirmed(self.session, self.survivors)
-        signed = confirmations.signatures
-        for_each(witnesses[:needed], lambda peer: check_confirmation(self.terms, peer, signed[peer], message))
+        message, signed = keys.confirmed(self.session, self.survivors), confirmations.signatures
+        check_each(
+            witnesses[: self.terms.threshold - 1],
+            lambda peer: check_confirmation(self.terms, peer, signed[peer], message),
+        )
         self._leave()
         return Unmasking(dict(self.shares))
 

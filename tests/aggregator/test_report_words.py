@@ -1,5 +1,7 @@
 """What the report says about noise."""
 
+from dataclasses import replace
+
 import pytest
 
 from aggregator.report.space import say_sketches, say_space
@@ -11,7 +13,7 @@ from aggregator.report.words import (
     say_statement,
     say_uncertain,
 )
-from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
+from federation.privacy.statement import DISCRETE_GAUSSIAN, DISTRIBUTED_GAUSSIAN, NEIGHBOURS, PrivacyStatement
 from federation.trust import TrustMode
 
 EXACT = PrivacyStatement(TrustMode.OPEN)
@@ -33,6 +35,18 @@ PRIVATE = PrivacyStatement(
 )
 
 
+POOLED = replace(
+    PRIVATE,
+    mode=TrustMode.POOLED,
+    mechanism=DISTRIBUTED_GAUSSIAN,
+    cohorts=1,
+    ledger_seq=None,
+    ledger_hash="",
+    sites=5,
+    honest=3,
+)
+
+
 def test_the_whole_statement_is_said_in_words():
     assert say_statement(PRIVATE) == (
         ("Mechanism", "discrete Gaussian"),
@@ -48,6 +62,22 @@ def test_the_whole_statement_is_said_in_words():
         ("Ledger", "entry 17, " + "ab" * 32),
     )
     assert say_statement(EXACT) == ()
+
+
+def test_a_sum_says_of_how_many_sites_it_is_and_whose_noise_counts():
+    assert dict(say_statement(POOLED))["Sites"] == "sum of 5 sites, the noise of 3 of which is counted on"
+    short, full = say_privacy(POOLED)
+    assert short == "Released as a sum of 5 sites, with noise: ε = 0.992 at δ = 1e-06 per patient"
+    assert full.startswith("Only the sum of 5 sites could be opened; no one saw the sketch of any of them. ")
+    assert "hides whether any one patient took part" in full
+
+
+def test_an_exact_sum_says_what_it_reveals():
+    exact = PrivacyStatement(TrustMode.POOLED, sites=1234)
+    assert say_statement(exact) == (("Sites", "sum of 1,234 sites"),)
+    short, full = say_privacy(exact)
+    assert short == "Released as a sum of 1,234 sites"
+    assert "whether that patient is in one of the datasets, though not in which" in full
 
 
 def test_images_that_are_their_own_patients_are_called_so():

@@ -68,7 +68,7 @@ def test_too_few_patients_are_told_plainly_and_what_would_help(fedprint):
     assert status == 0
     assert "too small to rank anything" in words
     for way in (
-        "pooled cohorts, once they are available: ",
+        "a pooled cohort: ",
         "a larger ε",
         "more patients: about",
         "listen mode",

@@ -1,5 +1,7 @@
 """Small real objects for tests."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +13,10 @@ from randomness import stream
 from federation.fingerprint import Fingerprint, Provenance
 from federation.identity import Identity
 from federation.messages import JobHeader
+from federation.pooled import PooledRelease
 from federation.privacy.accounting import eps_of
 from federation.privacy.mechanism import add_noise
+from federation.privacy.noise import discrete_gaussian
 from federation.privacy.statement import DISCRETE_GAUSSIAN, NEIGHBOURS, PrivacyStatement
 from federation.privacy.weight import total_weight
 from federation.sampling import SamplingPlan
@@ -111,6 +115,49 @@ def make_private_fingerprint(
         privacy=replace(stated, **statement),  # type: ignore[arg-type]
         provenance=Provenance("0.1.0", SamplingPlan(None), "float32", None),
     ).signed_by(identity)
+
+
+def make_pooled_fingerprint(
+    identity: Identity,
+    task: str,
+    space: Space,
+    *,
+    sites: int = 5,
+    honest: int = 3,
+    rho: Fraction | None = Fraction(1, 2),
+    images_per_patient: int = 1,
+    n: int = 60,
+    shift: float = 0.0,
+    draw: int = 0,
+    **statement: object,
+) -> Fingerprint:
+    """The sum of several sites' sketches of so many images each, with a real share of noise from each."""
+    release = PooledRelease.from_budget(space, task, rho, 1e-6, images_per_patient, honest)
+    total = np.zeros(release.length(space), np.int64)
+    for site in range(sites):
+        features = np.repeat(make_features(100 + site, n, shift), release.weight, axis=0)
+        total += release.to_vector({kind: sketch.update(features) for kind, sketch in zeros(space).items()})
+        if not release.is_exact:
+            randomness = stream(draw * 1000 + site)
+            for start, name, size in _parts(release, space):
+                total[start : start + size] += discrete_gaussian(size, release.noise[name], randomness)
+    sketches = release.from_vector(total, space, release.total_noise(sites))
+    return Fingerprint(
+        site=identity.name,
+        card=TaskCard(task, max(1, round(sketches[min(sketches)].n / release.weight)), {}),
+        space_id=space.space_id,
+        sketches=sketches,
+        privacy=replace(release.statement(space, sites), **statement),  # type: ignore[arg-type]
+        provenance=Provenance("0.1.0", SamplingPlan(None), "float32", None),
+    ).signed_by(identity)
+
+
+def _parts(release: PooledRelease, space: Space) -> Iterator[tuple[int, str, int]]:
+    """Start, name and size of every array in a vector."""
+    start = 0
+    for name, shape in release.layout(space).items():
+        yield start, name, math.prod(shape)
+        start += math.prod(shape)
 
 
 def make_job(

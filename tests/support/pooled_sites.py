@@ -1,11 +1,14 @@
 """Real small sites that pool a task, and an aggregator that asks them step by step, as often as it likes."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from factories import FAR_FUTURE, make_job
 from private_site import KEY, SPACE, PrivateSite, write_private_site
 
+from federation.canonical import canonical_json
+from federation.messages import DONE
 from federation.pooled import PooledRelease
 from federation.privacy.accounting import rho_for
 from federation.round_messages import (
@@ -87,7 +90,10 @@ class PooledSites:
 
     def copy_to(self, folder):
         """The same sites, elsewhere."""
-        return PooledSites({name: site.copy_to(folder / name) for name, site in self.sites.items()})
+        copies = {name: site.copy_to(folder / name) for name, site in self.sites.items()}
+        return PooledSites(
+            {n: replace(s, terms=dict(s.terms), cohorts=deepcopy(s.cohorts)) for n, s in copies.items()}
+        )
 
 
 @dataclass
@@ -154,6 +160,18 @@ class PooledRound:
     def open(self):
         """Ask everything, and return the opened sum."""
         return self.prepare(UNMASK).close(UNMASK)
+
+
+def said(reply):
+    """All that a reply says, but for the job it answers."""
+    assert reply.code == DONE
+    return canonical_json(dict(reply.message.body())), dict(reply.message.blobs())
+
+
+def refusal(cohort, reply, name="anna"):
+    """Code that leaves and text that stays."""
+    assert reply.message is None
+    return reply.code, cohort.sites[name].events()[-1]["text"]
 
 
 def write_pooled_sites(folder: Path, names=NAMES, **terms) -> PooledSites:
