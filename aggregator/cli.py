@@ -31,6 +31,7 @@ from aggregator.recommend import (
 )
 from aggregator.recommender.consortium import consortium_study
 from aggregator.report.catalogue import write_catalogue_report
+from aggregator.rounds_cli import rounds
 from aggregator.store import Catalogue
 from aggregator.study import Scenario
 from aggregator.tables import (
@@ -49,6 +50,7 @@ from federation.space import Space
 app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity matrix, recommendations.")
 
 app.add_typer(outcomes_app, name="outcomes")
+app.command()(rounds)
 
 
 @app.command()

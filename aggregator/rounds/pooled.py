@@ -17,7 +17,7 @@ from aggregator.cohort_config import CohortConfig
 from aggregator.config import HubConfig
 from aggregator.intake import admit
 from aggregator.rounds.missing import Missing
-from aggregator.rounds.round_store import ABANDONED, FINISHED, OPENED, KeptRound, RoundStore, same_question
+from aggregator.rounds.round_store import FINISHED, OPENED, KeptRound, RoundStore, same_question
 from aggregator.rounds.secure_sum import SumResult, abandon_expired, secure_sum
 from aggregator.store import Catalogue, Listing
 from federation.errors import ConfigError, FedprintError, FingerprintError, IntakeError, VectorError
@@ -184,7 +184,7 @@ class _Pooling:
 
     def tell(self, kept: KeptRound) -> None:
         """Write into the catalogue's record what became of a round."""
-        self.record("round", **told_of(kept))
+        self.record("round", **kept.told())
 
     def record(self, kind: str, **detail: Any) -> None:
         """Append to the catalogue's record."""
@@ -245,7 +245,7 @@ class _Pooling:
         with self.catalogue.writing() as writer:
             writer.add_fingerprint(admitted)
             writer.add_event("accepted", self.job_id, task=admitted.key, id=admitted.fingerprint_id)
-            writer.add_event("round", self.job_id, **told_of(found.kept))
+            writer.add_event("round", self.job_id, **found.kept.told())
         found.kept.finish(admitted.fingerprint_id)
 
     def _fingerprint(self, cohort: CohortConfig, release: PooledRelease, found: SumResult) -> Fingerprint:
@@ -261,21 +261,6 @@ class _Pooling:
             privacy=release.statement(self.space, n),
             provenance=Provenance(federation.__version__, SamplingPlan(None), ARITHMETIC, None),
         ).signed_by(self.aggregator)
-
-
-def told_of(kept: KeptRound) -> dict[str, Any]:
-    """Return what is told of a round: who contributed, who left where and why, and how it ended."""
-    transcript = kept.transcript()
-    told = {
-        "round": kept.terms.round_id,
-        "cohort": kept.terms.cohort,
-        "task": str(kept.terms.purpose.get("task", "")),
-        "digest": kept.terms.digest.hex(),
-        "state": kept.status,
-        "contributors": list(transcript.survivors.alive) if transcript else [],
-        "departures": {step: dict(departed) for step, departed in kept.departures().items()},
-    }
-    return told | ({"why": kept.why_abandoned()} if kept.status == ABANDONED else {})
 
 
 def _is_due(cohort: CohortConfig, kept: KeptRound) -> bool:

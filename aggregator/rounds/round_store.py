@@ -173,6 +173,20 @@ class KeptRound:
                 return float(_read_json(self.folder / name)["at"])
         return None
 
+    def told(self) -> dict[str, Any]:
+        """Return what is told of a round: who contributed, who left where and why, and how it ended."""
+        transcript = self.transcript()
+        told = {
+            "round": self.terms.round_id,
+            "cohort": self.terms.cohort,
+            "task": str(self.terms.purpose.get("task", "")),
+            "digest": self.terms.digest.hex(),
+            "state": self.status,
+            "contributors": list(transcript.survivors.alive) if transcript else [],
+            "departures": {step: dict(departed) for step, departed in self.departures().items()},
+        }
+        return told | ({"why": self.why_abandoned()} if self.status == ABANDONED else {})
+
     def transcript(self) -> Transcript | None:
         """Return what was signed, None of a round that was not opened.
 
