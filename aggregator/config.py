@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from aggregator.cohort_config import CohortConfig, check_cohorts
 from federation import distances
 from federation.config_file import read_config
 from federation.errors import ConfigError
@@ -37,6 +38,7 @@ class HubConfig(SamplingConfig):
     shared_images: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="group → site/task addresses of tasks that share images"
     )
+    cohort: tuple[CohortConfig, ...] = Field((), description="sites that publish only the sum of a task")
     site: tuple[EnrolledSite, ...] = Field(description="the enrolled sites")
 
     @model_validator(mode="after")
@@ -49,6 +51,7 @@ class HubConfig(SamplingConfig):
             raise ConfigError(
                 f"the site name {twice[0]!r} is used twice", remedy="give every site its own name"
             )
+        check_cohorts(self.cohort, self.roster)
         return self
 
     @property

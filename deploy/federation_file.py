@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from deploy import space_file
+from deploy.simulated_cohort import SimulatedCohort, check_cohorts
 from deploy.site_policy import PrivacyConfig
 from federation import distances
 from federation.config_complaints import describe
@@ -176,6 +177,7 @@ class FederationConfig(_Strict):
     consortium: ConsortiumConfig
     space: SpaceConfig = Field(default_factory=SpaceConfig)
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
+    cohort: tuple[SimulatedCohort, ...] = Field((), description="sites that publish only a sum")
     site: tuple[SiteConfig, ...] = Field(min_length=2, description="the hospitals")
 
     @model_validator(mode="after")
@@ -187,8 +189,14 @@ class FederationConfig(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _cohorts_fit_their_sites(self) -> "FederationConfig":
+        check_cohorts(self.cohort, self.site, self.privacy)
+        return self
+
+    @model_validator(mode="after")
     def _shared_images_name_tasks(self) -> "FederationConfig":
         known = {task_key(site.name, dataset.task) for site in self.site for dataset in site.dataset}
+        known |= {task_key(cohort.name, cohort.task) for cohort in self.cohort}
         named = {task for group in self.consortium.shared_images.values() for task in group}
         unknown = sorted(named - known)
         if unknown:
@@ -198,10 +206,12 @@ class FederationConfig(_Strict):
     @model_validator(mode="after")
     def _private_sites_crop_nothing_by_chance(self) -> "FederationConfig":
         modes = {site.mode(dataset) for site in self.site for dataset in site.dataset}
-        if TrustMode.PRIVATE in modes and self.space.preprocessing != "deterministic":
+        noisy = TrustMode.PRIVATE in modes or any(cohort.has_noise for cohort in self.cohort)
+        if noisy and self.space.preprocessing != "deterministic":
             raise ValueError(
                 f'preprocessing is "{self.space.preprocessing}", expected "deterministic" where a task is '
-                "private: random crops of one patient's images would depend on who else is there"
+                "private or pooled with noise: random crops of one patient's images would depend on who "
+                "else is there"
             )
         return self
 

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from aggregator.server_app import app as server_app
 from deploy.federation_file import FederationConfig, SpaceConfig
 from deploy.inprocess import Config, Node, run_in_process
 from deploy.progress_display import ProgressDisplay
+from deploy.simulated_cohort import memberships
 from deploy.site_policy import policy_text
 from deploy.space_file import read_space, require_extractor
 from federation.errors import ConfigError, FedprintError
@@ -26,14 +27,15 @@ from site_agent.client_app import app as client_app
 from site_agent.config import SiteConfig
 from site_agent.data import open_source
 from site_agent.extractors import Extractor, ExtractorSpec, load_extractor
-from site_agent.jobs import Site
 from site_agent.policy import POLICY_FILE
+from site_agent.rounds.participation import ROUND_EVENT
 from site_agent.space_builder import SpaceRecipe, build_space_once
 from site_agent.state import SiteState
 
 CATALOGUE_FILE = "catalogue.sqlite"
 SPACE_FILE = "space.safetensors"
 HUB_KEY_FILE = "hub.key"
+_COMPLAINTS = ("refused", "failed", "unreadable", ROUND_EVENT)
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,27 @@ def prepare(config: FederationConfig, display: ProgressDisplay | None = None) ->
     made = "building the space" if config.space.file is None else f"the space of {config.space.file.name}"
     display.stage(f"{made}: {config.space.extractor}, {config.space.bins} bins")
     space, _ = open_space(config.space, output / SPACE_FILE, display)
+    return write_consortium(config, space, output)
+
+
+def write_consortium(config: FederationConfig, space: Space, folder: Path) -> Prepared:
+    """Write the files of a consortium that works in a space.
+
+    Args:
+        config: The consortium; sites and keys are in its output folder.
+        space: The space; every site's policy allows this one and no other.
+        folder: Where hub file, space and catalogue of the run are.
+
+    Raises:
+        StoreError: If a file cannot be written.
+    """
+    output = config.consortium.output
+    write_atomically(folder / SPACE_FILE, space.to_bytes())
     hub = Identity.load_or_create(config.consortium.name, output / HUB_KEY_FILE)
-    site_files = tuple(_write_site(site, config, space, hub) for site in config.site)
-    return Prepared(site_files, _write_hub(config, output, site_files), output / CATALOGUE_FILE)
+    # Every policy names the keys of all members, so keys are first.
+    keys = {site.name: _identity(site, output).public_key for site in config.site}
+    files = tuple(_write_site(site, config, space, hub, keys) for site in config.site)
+    return Prepared(files, _write_hub(config, folder, keys), folder / CATALOGUE_FILE)
 
 
 def simulate(config: FederationConfig, display: ProgressDisplay) -> Simulation:
@@ -142,7 +162,7 @@ def simulate(config: FederationConfig, display: ProgressDisplay) -> Simulation:
     run_config: Config = {"hub-config": str(prepared.hub_file), "job-id": job_id}
     run_in_process(server_app, nodes, run_config, parallel=config.consortium.parallel_sites)
     # A run can ask a site twice, and a refusal then stands twice in its log.
-    problems = dict.fromkeys(_problems(prepared, job_id))
+    problems = dict.fromkeys(problems_of(prepared, job_id))
     return Simulation(job_id, prepared.catalogue, tuple(problems))
 
 
@@ -198,12 +218,22 @@ def recipe_of(space: SpaceConfig) -> SpaceRecipe:
     )
 
 
-def _write_site(site: SiteConfig, config: FederationConfig, space: Space, hub: Identity) -> Path:
-    """Give a site a folder with its own configuration, policy and key, as a real one would have.
+def _identity(site: SiteConfig, output: Path) -> Identity:
+    return Identity.load_or_create(site.name, SiteState(_folder(site, output)).key_path)
+
+
+def _folder(site: SiteConfig, output: Path) -> Path:
+    return output / "sites" / site.name
+
+
+def _write_site(
+    site: SiteConfig, config: FederationConfig, space: Space, hub: Identity, keys: Mapping[str, str]
+) -> Path:
+    """Give a site a folder with its own configuration and policy, as a real one would have.
 
     The words of its private cards count as read: they stand in the federation file.
     """
-    folder = config.consortium.output / "sites" / site.name
+    folder = _folder(site, config.consortium.output)
     own = site.model_copy(
         update={
             "state": Path(),
@@ -214,22 +244,22 @@ def _write_site(site: SiteConfig, config: FederationConfig, space: Space, hub: I
     path, state = folder / "site.toml", SiteState(folder)
     write_atomically(path, tomli_w.dumps(own.model_dump(mode="json", exclude_none=True)).encode())
     if site.policy is None:
-        text = policy_text(site, config.privacy, space, hub.public_key)
+        pooled = memberships(config.cohort, site.name, keys)
+        text = policy_text(site, config.privacy, space, hub.public_key, pooled)
         write_atomically(folder / POLICY_FILE, text.encode())
     for dataset in site.dataset:
-        if site.mode(dataset) is TrustMode.PRIVATE:
+        if site.mode(dataset) in (TrustMode.PRIVATE, TrustMode.POOLED):
             approve(state, dataset.private_card())
     return path
 
 
-def _write_hub(config: FederationConfig, output: Path, site_files: Sequence[Path]) -> Path:
-    sites = [Site.open(path) for path in site_files]
+def _write_hub(config: FederationConfig, folder: Path, keys: Mapping[str, str]) -> Path:
     consortium, space = config.consortium, config.space
     hub = HubConfig(
         consortium=consortium.name,
         catalogue=Path(CATALOGUE_FILE),
         space=Path(SPACE_FILE),
-        key=Path(HUB_KEY_FILE),
+        key=Path(os.path.relpath(consortium.output / HUB_KEY_FILE, folder)),
         distance=config.distance,
         timeout_s=consortium.timeout_s,
         shared_images=consortium.shared_images,
@@ -238,17 +268,19 @@ def _write_hub(config: FederationConfig, output: Path, site_files: Sequence[Path
         ceiling=space.ceiling,
         replacement=space.replacement,
         seed=space.seed,
-        site=tuple(EnrolledSite(name=s.config.name, public_key=s.identity.public_key) for s in sites),
+        cohort=tuple(cohort.at_hub for cohort in config.cohort),
+        site=tuple(EnrolledSite(name=name, public_key=key) for name, key in keys.items()),
     )
-    path = output / "hub.toml"
+    path = folder / "hub.toml"
     write_atomically(path, tomli_w.dumps(hub.model_dump(mode="json", exclude_none=True)).encode())
     return path
 
 
-def _problems(prepared: Prepared, job_id: str) -> Iterator[SiteProblem]:
+def problems_of(prepared: Prepared, job_id: str) -> Iterator[SiteProblem]:
+    """Yield what the sites of a run wrote into their own logs about it."""
     for path in prepared.site_files:
         for event in SiteState(path.parent).events():
-            if event.get("job") == job_id and event["event"] in ("refused", "failed", "unreadable"):
+            if event.get("job") == job_id and event["event"] in _COMPLAINTS and "text" in event:
                 yield SiteProblem(
                     path.parent.name, event.get("task", ""), event.get("image", ""), event["text"]
                 )

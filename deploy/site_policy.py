@@ -1,5 +1,8 @@
 """The policies of simulated sites: whoever simulates answers for all of them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import tomli_w
@@ -15,7 +18,7 @@ _WHY_OPEN = "simulated on one machine by somebody who holds the data of all site
 
 
 class PrivacyConfig(BaseModel):
-    """What sites with trust mode ``private`` promise their patients."""
+    """What sites promise the patients of tasks that leave with noise."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,29 +41,73 @@ class PrivacyConfig(BaseModel):
         return self
 
 
-def policy_text(site: SiteConfig, privacy: PrivacyConfig, space: Space, aggregator: str) -> str:
+@dataclass(frozen=True)
+class Membership:
+    """A task of a site that is pooled, as its policy states it.
+
+    Args:
+        cohort: Name of the cohort.
+        members: Site → public key of everybody in it.
+        colluders: At least so many are assumed to work against the site; None: all that the protocol bears.
+        exact_because: Why the sum may leave without noise; None: it gets noise.
+    """
+
+    cohort: str
+    members: Mapping[str, str]
+    colluders: int | None = None
+    exact_because: str | None = None
+
+    def table(self) -> dict[str, Any]:
+        """Return the policy's table of the cohort."""
+        stated = {} if self.colluders is None else {"colluders": self.colluders}
+        return {**stated, "members": dict(sorted(self.members.items()))}
+
+
+NOT_POOLED: Mapping[str, Membership] = MappingProxyType({})
+
+
+def policy_text(
+    site: SiteConfig,
+    privacy: PrivacyConfig,
+    space: Space,
+    aggregator: str,
+    pooled: Mapping[str, Membership] = NOT_POOLED,
+) -> str:
     """Return the policy file of a simulated site: what its trust modes need, and nothing else.
 
     Args:
         site: The site.
-        privacy: Budgets of its private tasks.
+        privacy: Budgets of its tasks that leave with noise.
         space: The only space that is allowed.
         aggregator: Public key of the only aggregator that is answered.
+        pooled: Task → the cohort it is pooled in.
     """
-    tasks = {dataset.task: _task(site.mode(dataset), privacy, space) for dataset in site.dataset}
+    tasks = {d.task: _task(site.mode(d), privacy, space, pooled.get(d.task)) for d in site.dataset}
     stated: dict[str, Any] = {"schema": 1, "aggregator": {"public_keys": [aggregator]}}
-    if TrustMode.PRIVATE in map(site.mode, site.dataset):
+    if any("population" in table for table in tasks.values()):
         kept = privacy.model_dump(include={"eps", "delta", "period_days"}, exclude_none=True)
         stated["population"] = {_POPULATION: kept}
+    if pooled:
+        stated["cohort"] = {member.cohort: member.table() for member in pooled.values()}
     return tomli_w.dumps(stated | {"task": {name: table for name, table in tasks.items() if table}})
 
 
-def _task(mode: TrustMode, privacy: PrivacyConfig, space: Space) -> dict[str, Any]:
+def _task(mode: TrustMode, privacy: PrivacyConfig, space: Space, pooled: Membership | None) -> dict[str, Any]:
     if mode is TrustMode.OPEN:
         return {"modes": [mode.value], "open_because": _WHY_OPEN}
-    if mode is not TrustMode.PRIVATE:
+    if mode is TrustMode.PRIVATE:
+        unused = {"refresh_days"} if privacy.refresh == "never" else set()
+        return {"modes": [mode.value], **_protected(privacy, space, unused)}
+    if mode is not TrustMode.POOLED or pooled is None:
         return {}
-    own = {"modes": [mode.value], "population": _POPULATION, "spaces": [space.space_id]}
-    unused = {"delta", "period_days"} | ({"refresh_days"} if privacy.refresh == "never" else set())
-    limits = privacy.model_dump(exclude=unused, exclude_none=True)
-    return own | {"sketches": sorted(space.sketches)} | limits
+    own = {"modes": [mode.value], "cohort": pooled.cohort}
+    if pooled.exact_because is not None:
+        return own | {"exact_sum_because": pooled.exact_because}
+    return own | _protected(privacy, space, {"refresh", "refresh_days", "levels"})
+
+
+def _protected(privacy: PrivacyConfig, space: Space, unused: set[str]) -> dict[str, Any]:
+    """Return the budget of a task that leaves with noise, and the only space that it may leave in."""
+    limits = privacy.model_dump(exclude={"delta", "period_days"} | unused, exclude_none=True)
+    own = {"population": _POPULATION, "spaces": [space.space_id], "sketches": sorted(space.sketches)}
+    return own | limits

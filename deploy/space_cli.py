@@ -45,6 +45,45 @@ def suggest(
 
 
 @app.command()
+def calibrate(
+    federation: Annotated[Path, typer.Argument(help="The federation file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The space file to write.")],
+    federated: Annotated[
+        str | None, typer.Option(metavar="COHORT", help="Follow the pooled histogram of this cohort.")
+    ] = None,
+    bins: Annotated[int | None, typer.Option(help="Bins per feature; as in the file by default.")] = None,
+    binning: Annotated[
+        str | None, typer.Option(help="equal-width, skewed or equal-mass; as in the file by default.")
+    ] = None,
+    coarse_bins: Annotated[
+        int | None,
+        typer.Option(min=2, max=1024, help="Coarse bins of the cohort; 64, or 16 where it adds noise."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask, and let patients pay, for what was opened before.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a space whose bin edges follow a cohort; without --federated the public images alone."""
+    from rich.console import Console
+
+    from deploy.calibration_text import calibration_json, calibration_lines
+    from deploy.federation_file import FederationConfig
+    from deploy.progress_display import ProgressDisplay
+    from deploy.space_calibration import Plan, calibrate_space
+
+    display = ProgressDisplay(Console(stderr=True, quiet=as_json))
+    plan = Plan(out, bins, binning, federated, coarse_bins, again)
+    with display.shown():
+        done = calibrate_space(FederationConfig.read(federation), plan, display)
+    if as_json:
+        typer.echo(json.dumps(calibration_json(done), indent=1, ensure_ascii=False))
+        return
+    for line in calibration_lines(done):
+        typer.echo(line)
+
+
+@app.command()
 def show(
     file: Annotated[Path, typer.Argument(help="A space file, for example space.safetensors of a run.")],
     as_json: JsonOption = False,

@@ -9,6 +9,8 @@ from flwr.serverapp import Grid
 from aggregator import matrix
 from aggregator.config import HubConfig
 from aggregator.intake import admit_reply
+from aggregator.rounds.missing import Missing
+from aggregator.rounds.pooled import run_pooled_rounds
 from aggregator.rounds.round import RoundResult, ask_everyone
 from aggregator.store import Catalogue
 from federation import distances
@@ -28,21 +30,6 @@ from federation.messages import (
 from federation.space import Space
 
 log = logging.getLogger("fedprint.hub")
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A site or task that is not in the catalogue after the run.
-
-    Args:
-        site: Name of the site.
-        task: Name of the task, empty when the whole site is missing.
-        code: Why.
-    """
-
-    site: str
-    task: str
-    code: str
 
 
 @dataclass(frozen=True)
@@ -83,12 +70,15 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
         answers = _ask_for_fingerprints(grid, aggregator, hub, space, job_id)
         accepted, missing = _admit_all(catalogue, hub, space, answers, job_id)
         _withdraw_what_is_no_longer_offered(catalogue, hub, space, answers, job_id)
+        pooled = run_pooled_rounds(grid, aggregator, hub, space, catalogue, job_id)
         matrix.grow(catalogue, space)
         listening = _withheld(answers)
         if listening:
             missing += _let_listeners_rank(
                 grid, aggregator, hub, space, catalogue, job_id, listening, distance
             )
+        missing += pooled.missing
+        accepted += pooled.accepted
         summary = Summary(hub.consortium, distance, accepted, listening, tuple(missing), hub.shared_images)
         with catalogue.writing() as writer:
             writer.finish_run(job_id, space, asdict(summary))
@@ -142,18 +132,20 @@ def _admit_all(
 def _withdraw_what_is_no_longer_offered(
     catalogue: Catalogue, hub: HubConfig, space: Space, answers: RoundResult[SiteReply], job_id: str
 ) -> None:
-    """Sites that left, tasks that are gone and tasks that now only listen are no longer sources.
+    """Sites and cohorts that left, tasks that are gone and tasks that now only listen are no longer sources.
 
     A task that failed this time, or whose site did not answer or refused the whole job, keeps the fingerprint
-    it had.
+    it had; so does a cohort that is configured still.
     """
+    cohorts = {cohort.address for cohort in hub.cohort}
     with catalogue.writing() as writer:
         for entry in catalogue.listings(space):
             reply = answers.replies.get(entry.site)
             codes = {result.task: result.code for result in reply.results} if reply else {}
             answered = reply is not None and reply.code == DONE
             gone = answered and codes.get(entry.task, WITHHELD) == WITHHELD
-            if entry.current and (gone or entry.site not in hub.roster):
+            offered = entry.key in cohorts or (entry.site in hub.roster and not gone)
+            if entry.current and not offered:
                 writer.withdraw(entry.seq)
                 writer.add_event("withdrawn", job_id, task=entry.key)
 

@@ -222,10 +222,13 @@ class _Drive:
         return result
 
     def _check_advertised(self, state: Later, result: RoundResult[StepReply]) -> None:
-        """Ask nobody again who has other keys than before: it has lost the round."""
+        """Ask nobody again who has other keys than before: it has lost the round.
+
+        Who has finished it already refuses the first step, and still repeats its last answer.
+        """
         listed = _sharing(state).directory.advertisements
         for site in list(self.nodes):
-            if result.replies[site].message != listed[site]:
+            if result.replies[site].message not in (None, listed[site]):
                 log.warning("site %s no longer knows round %s", site, self.terms.round_id)
                 del self.nodes[site]
 

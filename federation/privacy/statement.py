@@ -41,7 +41,8 @@ class PrivacyStatement:
         weight: What all images of a patient count together in the sketches.
         cohorts: Of how many releases about disjoint groups of patients this is the sum; every patient is in
             one of them at most.
-        edges: Where the bin edges, thresholds and norms come from, which no patient has influenced.
+        edges: Where the bin edges, thresholds and norms come from: public images, which no patient has
+            influenced, or a cohort's histogram, which has been paid for by itself.
         noise: ``kind.array`` → variance of the noise in every number of that array, in its units squared.
         ledger_seq: Position of the charge in the site's ledger.
         ledger_hash: SHA-256 of that entry, which anchors the ledger outside the site.

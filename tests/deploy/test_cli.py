@@ -61,10 +61,12 @@ def test_simulate_prints_matrix_sources_warning_and_report(fedprint, tmp_path):
     assert "<html" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_simulate_says_who_is_missing_and_returns_3(fedprint, tmp_path):
-    status, out, _ = fedprint("simulate", write_small_federation(tmp_path, trusts=("open", "open", "pooled")))
-    assert status == 3
-    assert "missing cork/digits: the site's rules do not allow it" in " ".join(out.split())
+def test_a_pooled_task_in_no_cohort_is_refused_before_any_work(fedprint, tmp_path):
+    status, _, err = fedprint("simulate", write_small_federation(tmp_path, trusts=("open", "open", "pooled")))
+    assert status == 1
+    words = " ".join(err.split())
+    assert 'cork/digits has trust "pooled", but no [[cohort]] names its site and task' in words
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_refused_aggregator_is_exit_status_3_and_the_reason_is_visible(fedprint, tmp_path):

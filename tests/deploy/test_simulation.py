@@ -149,17 +149,6 @@ def test_no_image_label_file_name_or_feature_leaves_a_site(tmp_path):
     assert all(sum(map(len, sent.blobs)) < 2_000 for sent in listener)
 
 
-def test_pooling_without_a_cohort_releases_nothing_and_says_so(tmp_path):
-    done = run(write_small_federation(tmp_path, trusts=("open", "pooled", "pooled")))
-    assert tasks(done.catalogue) == ["anna/digits"]
-    assert [(p.site, "the policy allows only" in p.text) for p in done.problems] == [
-        ("bern", True),
-        ("cork", True),
-    ]
-    codes = {m["site"]: m["code"] for m in Catalogue(done.catalogue).run_summary()["missing"]}
-    assert codes == {"bern": "policy", "cork": "policy"}
-
-
 def test_a_site_that_fails_does_not_stop_the_others(again, monkeypatch):
     real = client_app
 

@@ -19,6 +19,7 @@ from federation.errors import FedprintError
 from federation.identity import Identity
 from federation.messages import WITHHELD
 from federation.round_messages import (
+    STEPS,
     AdvertiseRequest,
     StepReply,
     StepRequest,
@@ -82,6 +83,8 @@ class RoundSite:
         about = (self.name, request.job.job_id, request.job.nonce, round_id, request.step)
         if begins and request.terms.cohort not in self.members:
             return StepReply(*about, code=WITHHELD)
+        if request.step != STEPS[-1] and (round_id, STEPS[-1]) in self.said:
+            return StepReply(*about, code="replay")  # it has forgotten everything but its last answer
         asked = request.terms.digest if begins else _content(request.message)
         if (round_id, request.step) not in self.said:
             if begins:
