@@ -13,7 +13,8 @@ from aggregator.tables import matrix_table, recommendations_text
 from deploy.federation_file import FederationConfig
 from deploy.simulation import Simulation, SiteProblem
 from federation.names import task_key
-from federation.trust import MEMBERSHIP_WARNING
+from federation.trust import MEMBERSHIP_WARNING, TrustMode
+from site_agent.config import SiteConfig
 from site_agent.state import SiteState
 
 TOP = 3
@@ -73,7 +74,13 @@ def _show_local_rankings(config: FederationConfig, job_id: str, console: Console
         for task in ranked:
             choices = json.loads(state.ranking_path(task).read_bytes())[:TOP]
             best = ", ".join(choice["source"] for choice in choices) or "nothing, as nobody has released"
-            console.print(f"{site.name}/{task} listened and released nothing; it ranks: {best}")
+            console.print(f"{task_key(site.name, task)} {_what_left(site, task)}; it ranks: {best}")
+
+
+def _what_left(site: SiteConfig, task: str) -> str:
+    """Return in words what a site that ranks for itself let others see of a task."""
+    pooled = any(d.task == task and site.mode(d) is TrustMode.POOLED for d in site.dataset)
+    return "is seen only in the sum of its cohort" if pooled else "listened and released nothing"
 
 
 def _show_problems(problems: tuple[SiteProblem, ...], console: Console) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def table(rounds: tuple[ListedRound, ...]) -> Table:
             listed.task,
             state,
             *who,
-            listed.rho,
+            f"{float(Fraction(listed.rho)):.4g}" if listed.rho else "",
             entry,
         )
         drawn.add_row(*map(escape, told))

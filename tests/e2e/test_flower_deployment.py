@@ -91,31 +91,40 @@ def is_listening(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, environment, start):
-    trusts = ("open", "private", "listen")
-    config = FederationConfig.read(write_small_federation(tmp_path, trusts=trusts))
-    prepared = prepare(config)
-    port = free_port()
-    home = Path(environment["FLWR_HOME"])
-    home.mkdir()
-    (home / "config.toml").write_text(
-        f'[superlink]\ndefault = "test"\n[superlink.test]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
-    )
-    start("superlink", "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", port)
-    wait_until(lambda: is_listening(port), "the SuperLink's start")
-    for site in prepared.site_files:
-        start(
-            site.parent.name,
-            "flower-supernode",
-            "--insecure",
-            "--superlink",
-            f"127.0.0.1:{port}",
-            "--port",
-            free_port(),
-            "--node-config",
-            f'site-config="{site}"',
+@pytest.fixture
+def consortium(tmp_path, environment, start):
+    """Start a SuperLink and a SuperNode for every site; returns a function that runs a job to its end."""
+
+    def begin(prepared):
+        port = free_port()
+        home = Path(environment["FLWR_HOME"])
+        home.mkdir()
+        address = f'address = "127.0.0.1:{port}"'
+        (home / "config.toml").write_text(
+            f'[superlink]\ndefault = "test"\n[superlink.test]\n{address}\ninsecure = true\n'
         )
-    run_config = f'hub-config="{prepared.hub_file}" job-id="job-1"'
+        start("superlink", "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", port)
+        wait_until(lambda: is_listening(port), "the SuperLink's start")
+        for site in prepared.site_files:
+            start(
+                site.parent.name,
+                "flower-supernode",
+                "--insecure",
+                "--superlink",
+                f"127.0.0.1:{port}",
+                "--port",
+                free_port(),
+                "--node-config",
+                f'site-config="{site}"',
+            )
+        return lambda job_id: run_job(environment, prepared, job_id)
+
+    return begin
+
+
+def run_job(environment, prepared, job_id):
+    """Run the fingerprint job and return its summary."""
+    run_config = f'hub-config="{prepared.hub_file}" job-id="{job_id}"'
     run = flwr(environment, "run", REPOSITORY, "test", "--run-config", run_config, "--format", "json")
 
     def status():
@@ -124,8 +133,14 @@ def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, environmen
 
     wait_until(lambda: status().startswith("finished"), "the end of the run")
     assert status() == "finished:completed"
+    return Catalogue(prepared.catalogue).run_summary(job_id)
+
+
+def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, consortium):
+    trusts = ("open", "private", "listen")
+    prepared = prepare(FederationConfig.read(write_small_federation(tmp_path, trusts=trusts)))
+    summary = consortium(prepared)("job-1")
     catalogue = Catalogue(prepared.catalogue)
-    summary = catalogue.run_summary("job-1")
     assert summary["missing"] == []
     assert sorted(summary["accepted"]) == ["anna/digits", "bern/digits"]
     assert summary["listening"] == ["cork/digits"]
@@ -139,3 +154,34 @@ def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, environmen
     key = Identity.load_or_create("bern", bern.key_path).public_key
     checked = verify_ledger(LedgerFiles(bern.folder), key)
     assert (checked.findings, checked.n_entries, checked.n_releases) == ((), 2, 1)
+
+
+COHORT = """
+[privacy]
+minimum_patients = 50
+[[cohort]]
+name = "all-of-us"
+task = "digits"
+sites = ["anna", "bern", "cork"]
+eps = 1.0
+delta = 1e-6
+images_per_patient = 1
+unit = "image"
+"""
+
+
+def test_a_cohort_sums_over_a_real_superlink(tmp_path, consortium):
+    path = write_small_federation(tmp_path, trusts=("pooled",) * 3, extra=COHORT)
+    prepared = prepare(FederationConfig.read(path))
+    summary = consortium(prepared)("job-1")
+    assert (summary["missing"], summary["accepted"]) == ([], ["all-of-us/digits"])
+    catalogue = Catalogue(prepared.catalogue)
+    (entry,) = catalogue.entries(catalogue.latest_space())
+    stated = entry.fingerprint.privacy
+    assert (stated.sites, stated.honest, entry.fingerprint.card.task) == (3, 3, "digits")
+    assert 0.99 < stated.eps <= 1
+    for site in prepared.site_files:
+        state = SiteState(site.parent)
+        key = Identity.load_or_create(site.parent.name, state.key_path).public_key
+        checked = verify_ledger(LedgerFiles(state.folder), key)
+        assert (checked.findings, checked.n_entries) == ((), 2)
