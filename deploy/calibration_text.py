@@ -53,11 +53,14 @@ def _pooled_json(pooled: Pooled) -> dict[str, Any]:
 
 def _cohort_lines(pooled: Pooled) -> list[str]:
     found, coarse = pooled.calibration, pooled.coarse
+    kept = (
+        f"  {found.n_public} of {len(found.trust)} features keep their public edges: noise explains all that "
+        "differs"
+    )
     return [
         f"cohort {pooled.cohort}: a sum of {pooled.privacy.sites} sites, {_cost(pooled)}",
         f"  over {coarse.n_bins} coarse bins of space {coarse.space_id}",
-        f"  {found.n_public} of {len(found.trust)} features keep their public edges: noise explains all that "
-        "differs",
+        *([] if pooled.privacy.is_exact else [kept]),
         f"  inner edges moved by {found.median_shift:.2f} coarse bins from the public ones (median over "
         "features)",
     ]

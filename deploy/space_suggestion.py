@@ -211,7 +211,7 @@ def _pooled(plan: Plan) -> str:
 
 
 def _best_of_cohort(plan: Plan, n_sites: int) -> float:
-    """Return the best agreement of a sum: it carries all sites' noise, and ρ counts the honest ones' alone."""
+    """Return the best agreement of a sum: it carries all sites' noise while ρ counts only honest sites'."""
     honest = graph.minimum(n_sites) - graph.most_colluders(n_sites)
     return _best(n_sites * plan.n_patients, plan.rho * honest / n_sites)
 

@@ -116,6 +116,7 @@ class OpenRound:
         """Return the content of the round's file."""
         header = {
             "is": OPEN,
+            "cohort": self.cohort,
             "terms": self.terms.to_json(),
             "task": self.task,
             "aggregator": self.aggregator,

@@ -5,7 +5,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from federation.errors import DeadlineError, FedprintError, PolicyError, ReplayError, RoundError, TermsError
+from federation.errors import (
+    DeadlineError,
+    FedprintError,
+    MessageError,
+    PolicyError,
+    ReplayError,
+    RoundError,
+    TermsError,
+)
 from federation.messages import DONE, WITHHELD
 from federation.pooled import PURPOSE
 from federation.round_messages import (
@@ -179,7 +187,7 @@ def _expired(round_id: str) -> DeadlineError:
 
 
 def _forget_if_expired(site: Site, files: RoundFiles) -> None:
-    ended = None if files.is_damaged else forget_if_expired(files)
+    ended = forget_if_expired(files)
     if ended is not None:
         site.state.record(EXPIRED_EVENT, round=ended.round_id, cohort=ended.cohort, task=ended.task)
 
@@ -195,9 +203,8 @@ def _round_id(request: RoundRequest) -> str:
 def _names(site: Site, request: RoundRequest) -> dict[str, str]:
     """Return cohort and task for the log, as far as they are known."""
     try:
-        known = _rounds(site).of(_round_id(request)).read()
-    except FedprintError:
-        known = None
-    if known is not None:
-        return {"cohort": known.cohort, "task": known.task}
-    return {"cohort": request.terms.cohort} if isinstance(request, AdvertiseRequest) else {}
+        about = _rounds(site).of(_round_id(request)).about()
+    except MessageError:
+        about = {}
+    told = {"cohort": request.terms.cohort} if isinstance(request, AdvertiseRequest) else {}
+    return told | {key: str(about[key]) for key in ("cohort", "task") if key in about}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from federation.container import read_head, unpack_header
 from federation.errors import FingerprintError
@@ -36,6 +37,17 @@ def round_paths(state: Path) -> tuple[Path, ...]:
     return tuple(sorted((state / ROUNDS).glob(f"*/{ROUND_FILE}")))
 
 
+def round_header(path: Path) -> dict[str, Any]:
+    """Return what the file of a round says first, without its arrays.
+
+    Raises:
+        FingerprintError: If it is damaged.
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        return unpack_header(read_head(file.read), "a round")
+
+
 def payments(state: Path) -> Iterator[tuple[Path, Payment | None]]:
     """Return what paid for which round; None where the file cannot be read.
 
@@ -44,8 +56,7 @@ def payments(state: Path) -> Iterator[tuple[Path, Payment | None]]:
     """
     for path in round_paths(state):
         try:
-            with path.open("rb") as file:
-                told = unpack_header(read_head(file.read), "a round")["payment"]
+            told = round_header(path)["payment"]
             if told is not None:
                 yield path, Payment(**told)
         except (OSError, FingerprintError, KeyError, TypeError):

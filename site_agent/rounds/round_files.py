@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from federation.errors import MessageError, StoreError
+from federation.errors import FingerprintError, MessageError, StoreError
 from federation.files import locked, read_file, remove_durably, write_atomically
-from site_agent.rounds.memory import EndedRound, KnownRound, OpenRound, read_round
-from site_agent.rounds.payment import ROUND_FILE, ROUNDS, round_paths
+from site_agent.rounds.memory import OPEN, EndedRound, KnownRound, OpenRound, read_round
+from site_agent.rounds.payment import ROUND_FILE, ROUNDS, round_header, round_paths
 
 _LOCK = "lock"
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -51,14 +52,12 @@ class RoundFiles:
         """
         return read_round(read_file(self.path, "a round"), self.site) if self.path.exists() else None
 
-    @property
-    def is_damaged(self) -> bool:
-        """Whether what is known of the round cannot be read."""
+    def about(self) -> dict[str, Any]:
+        """Return the plain values of what is known, without reading all of it; none where it is damaged."""
         try:
-            self.read()
-        except StoreError:
-            return True
-        return False
+            return round_header(self.path) if self.path.exists() else {}
+        except (OSError, FingerprintError):
+            return {}
 
     def keep(self, known: OpenRound) -> None:
         """Make it durable how far the round is.
@@ -108,17 +107,24 @@ class SiteRounds:
 
 
 def forget_if_expired(files: RoundFiles) -> EndedRound | None:
-    """Forget the secrets of a round if its time is over; None if not, or if it had ended before."""
-    if not _is_over(files.read()):
+    """Forget the secrets of a round if its time is over.
+
+    Returns:
+        What stays of it; None if it goes on, had ended before, or cannot be read.
+
+    Raises:
+        StoreError: If the file cannot be written.
+    """
+    about = files.about()
+    if about.get("is") != OPEN or time.time() <= about["terms"]["expires"]:
         return None
     with files.alone():
-        known = files.read()
-        if not isinstance(known, OpenRound) or not _is_over(known):
+        try:
+            known = files.read()
+        except StoreError:
             return None
-        ended = EndedRound.of(known, time.time())
+        if not isinstance(known, OpenRound):
+            return None
+        ended = EndedRound.of(known, round(time.time(), 3))
         files.end(ended)
         return ended
-
-
-def _is_over(known: KnownRound | None) -> bool:
-    return isinstance(known, OpenRound) and time.time() > known.terms.expires

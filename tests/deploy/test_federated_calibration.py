@@ -12,6 +12,7 @@ from small_federation import SITES, write_small_federation
 
 from aggregator.store import Catalogue
 from deploy import cli
+from deploy.calibration_text import calibration_lines
 from deploy.federation_file import FederationConfig
 from deploy.progress_display import ProgressDisplay
 from deploy.simulation import simulate
@@ -117,6 +118,13 @@ def test_every_site_pays_for_a_noisy_histogram_once(noisy):
     assert "ε = 1 at δ = 1e-06, 16 coarse bins" in done.space.reference
 
 
+def test_what_noise_cost_and_covered_is_said(noisy):
+    words = " ".join(" ".join(calibration_lines(noisy[1])).split())
+    assert "ε = 1 at δ = 1e-06, charged to every site's ledger" in words
+    n_features, n_public = noisy[1].space.n_features, noisy[1].pooled.calibration.n_public
+    assert f"{n_public} of {n_features} features keep their public edges" in words
+
+
 def test_other_bins_of_the_same_histogram_cost_nothing(noisy, tmp_path):
     shutil.copytree(noisy[0].parent, tmp_path, dirs_exist_ok=True)
     config = FederationConfig.read(tmp_path / "federation.toml")
@@ -158,7 +166,6 @@ def test_the_command_prints_what_it_cost_and_what_is_next(exact, tmp_path, monke
     words = run("--federated", "ward", "--out", str(tmp_path / "a"))
     for expected in (
         "cohort ward: a sum of 3 sites, without noise",
-        "0 of ",
         "coarse bins from the public ones",
         Space.from_bytes((tmp_path / "a").read_bytes()).space_id,
         "next: name it as file",
