@@ -17,7 +17,7 @@ from federation.distances.noise import NoisyTask
 from federation.errors import ConfigError
 from federation.privacy.accounting import eps_of, rho_for, variance_for
 from federation.secagg import graph
-from federation.secagg.terms import SMALLEST_COHORT
+from federation.secagg.terms import SMALLEST_COHORT, honest_shares
 from federation.sketches import CdfSketch, HistogramSketch, Sketch
 from federation.sketches.base import Noise
 from federation.sketches.cdf_parameters import CLIP, levels_of, n_thresholds
@@ -212,7 +212,7 @@ def _pooled(plan: Plan) -> str:
 
 def _best_of_cohort(plan: Plan, n_sites: int) -> float:
     """Return the best agreement of a sum: it carries all sites' noise while ρ counts only honest sites'."""
-    honest = graph.minimum(n_sites) - graph.most_colluders(n_sites)
+    honest = honest_shares(graph.minimum(n_sites), graph.most_colluders(n_sites))
     return _best(n_sites * plan.n_patients, plan.rho * honest / n_sites)
 
 

@@ -111,7 +111,7 @@ def _header(kind: str, raw: object) -> tuple[dict[str, Any], bytes]:
         raise MessageError(f"the header of a {kind} is missing or too large")
     try:
         header = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MessageError(f"the header of a {kind} is not JSON") from error
     if not isinstance(header, dict) or set(header) != {"body", "signature"}:
         raise MessageError(f"a {kind} is not signed")

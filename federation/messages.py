@@ -238,5 +238,5 @@ def malformed(what: str) -> Iterator[None]:
         yield
     except FedprintError as error:
         raise MessageError(f"{what} is malformed: {error.problem}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise MessageError(f"{what} is malformed ({type(error).__name__})") from error

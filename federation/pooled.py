@@ -143,7 +143,7 @@ class PooledRelease:
         length, bound = release.length(space), release.bound(space, terms.n)
         _expect(f"length, which is {length:,} in this space,", terms.length, terms.length == length)
         _expect(f"bound, which is {bound:,} for such a sum,", terms.bound, terms.bound == bound)
-        sure = terms.minimum - terms.colluders
+        sure = terms.honest
         _expect(f"honest, of which {sure} are sure,", release.honest, release.honest <= sure)
         return release
 

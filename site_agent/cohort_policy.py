@@ -1,5 +1,6 @@
 """Which sites a site lets its sketches be summed with, and how many of them it distrusts."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ from federation.errors import PolicyError, RosterError
 from federation.secagg import graph
 from federation.secagg.terms import Terms, roster_id
 
+_DAY = 86_400.0
+_LONGEST_ROUND = 14 * _DAY
 _COMPARE = (
     "compare names, keys and roster ids by phone, then correct [cohort.{name}] in policy.toml if it is wrong"
 )
@@ -75,6 +78,12 @@ class CohortPolicy:
                 f"cohort {self.name}: the round has the roster {terms.roster_id[:12]}, the policy "
                 f"{self.roster_id[:12]}; they differ in {', '.join(differing[:5])}",
                 remedy=_COMPARE.format(name=self.name),
+            )
+        if terms.expires > time.time() + _LONGEST_ROUND:
+            raise PolicyError(
+                f"cohort {self.name}: the round would keep its secrets for more than "
+                f"{_LONGEST_ROUND / _DAY:.0f} days",
+                remedy="let the aggregator ask with a shorter timeout_s",
             )
         if terms.colluders < self.colluders:
             raise PolicyError(

@@ -202,6 +202,11 @@ class TaskTable(_Table):
             raise ValueError(
                 'exact_sum_because is given, but modes has "private": an exact sum undoes the noise'
             )
+        if self.exact_sum_because is not None and self.spaces == (ANY,):
+            raise ValueError(
+                'spaces is "any", expected ids where exact_sum_because is given: sums in two spaces that '
+                "hardly differ would tell which images came or went between them"
+            )
         return self
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ from federation.identity import Identity
 from federation.pooled import PooledRelease
 from federation.sampling import SamplingPlan
 from federation.secagg import graph
-from federation.secagg.terms import Terms
+from federation.secagg.terms import Terms, honest_shares
 from federation.space import Space
 
 log = logging.getLogger("fedprint.hub")
@@ -137,7 +137,7 @@ def release_of(cohort: CohortConfig, space: Space) -> PooledRelease:
         cohort.budget,
         cohort.delta or 0.0,
         cohort.images_per_patient or 0,
-        graph.minimum(n) - colluders,
+        honest_shares(graph.minimum(n), colluders),
         cohort.max_patients,
         cohort.unit,
     )

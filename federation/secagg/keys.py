@@ -23,6 +23,7 @@ from federation.secagg.messages import Advertisement, Directory, Survivors
 from federation.secagg.terms import PROTOCOL, Terms
 
 Randomness = Callable[[int], bytes]
+_PROBE = X25519PrivateKey.from_private_bytes(bytes(31) + b"\x40")
 _NONCE = bytes(12)
 """Every sealing key seals one message, so that its nonce need not change."""
 
@@ -78,6 +79,11 @@ def agree(ours: X25519PrivateKey, theirs: bytes, site: str) -> bytes:
         raise RosterError(
             f"site {site} advertised an impossible key", remedy="start a round without that site"
         ) from error
+
+
+def require_usable(theirs: bytes, site: str) -> None:
+    """Raise RosterError if nobody could agree on a secret with a public key."""
+    agree(_PROBE, theirs, site)
 
 
 def pair_mask_key(secret: bytes, session: bytes, one: str, other: str) -> bytes:

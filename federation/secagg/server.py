@@ -63,6 +63,8 @@ class Advertising:
     def check(self, site: str, message: Advertisement) -> None:
         """Raise unless a member signed these keys with these terms: RosterError, SignatureError."""
         check_advertisement(self.terms, site, message)
+        for key in (message.cipher_key, message.mask_key):
+            keys.require_usable(key, site)  # or every honest site would stop at it
 
     def close(self, replies: Mapping[str, Advertisement]) -> "Sharing":
         """Go on with the sites that advertised keys.

@@ -112,6 +112,11 @@ class Terms:
         return bytes.fromhex(sha256_hex(PROTOCOL + b" terms\n" + canonical_json(self.to_json())))
 
     @property
+    def honest(self) -> int:
+        """How many contributors at least add noise that nobody who looks at the sum knows."""
+        return honest_shares(self.minimum, self.colluders)
+
+    @property
     def roster_id(self) -> str:
         """SHA-256 of members and keys, 64 hexadecimal digits; operators compare it by phone."""
         return roster_id(self.members)
@@ -183,6 +188,14 @@ class Terms:
             _expect(f"the key of {site}", key, _is_hex(_HEX_64, key), "64 hexadecimal digits")
         if len(set(self.members.values())) != self.n:
             raise TermsError(f"two members of cohort {self.cohort} have the same key")
+
+
+def honest_shares(minimum: int, colluders: int) -> int:
+    """Return how many shares of noise are unknown to whoever looks at a sum of at least ``minimum`` sites.
+
+    Colluders know theirs; and where nobody colludes, a member that looks at the sum still knows its own.
+    """
+    return minimum - max(1, colluders)
 
 
 def roster_id(members: Mapping[str, str]) -> str:

@@ -69,6 +69,12 @@ class Contribution(ABC):
             TermsError: If the terms are not those of such a contribution.
         """
 
+    def require_unpaid(self) -> None:  # noqa: B027
+        """Raise ReplayError if the round was paid for although nothing is known of it: its state was lost.
+
+        Beginning it again would draw noise anew for a price that was paid once.
+        """
+
     @abstractmethod
     def prepare(self) -> Prepared:
         """Do all the work, before anybody has paid anything; asked once, when a round begins.

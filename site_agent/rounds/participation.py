@@ -31,7 +31,7 @@ from site_agent.policy import Policy
 from site_agent.rounds.contribution import Asked, Contribution
 from site_agent.rounds.memory import EndedRound, Kept, KnownRound, OpenRound, question_digest
 from site_agent.rounds.pooled_sketches import PooledSketches
-from site_agent.rounds.round_files import RoundFiles, SiteRounds, forget_if_expired
+from site_agent.rounds.round_files import SiteRounds, forget_if_expired
 from site_agent.rounds.turn import Turn
 
 log = logging.getLogger("fedprint.site")
@@ -74,6 +74,7 @@ def _answered(site: Site, request: RoundRequest) -> Answer | None:
     """Return the answer; None to who asks for a cohort that the policy does not name."""
     policy = Policy.read(site.config.policy_path)
     policy.check_aggregator(request.job.aggregator)
+    forget_expired_rounds(site)
     if time.time() > request.job.deadline:
         raise DeadlineError(f"step {request.step} was not begun before the deadline")
     if isinstance(request, StepRequest):
@@ -86,8 +87,6 @@ def _answered(site: Site, request: RoundRequest) -> Answer | None:
 def _begin(asked: Asked) -> Answer:
     """Agree to take part, once all work on images is done."""
     site, terms, rounds = asked.site, asked.terms, _rounds(asked.site)
-    for files in rounds.all():
-        _forget_if_expired(site, files)
     contribution, files = _contribution(asked), rounds.of(terms.round_id)
     question = question_digest(ADVERTISE, terms)
     if files.read() is None and time.time() > terms.expires:
@@ -97,6 +96,7 @@ def _begin(asked: Asked) -> Answer:
         if known is not None:
             _require_same_round(known, terms.digest.hex(), asked.job.aggregator)
             return _open(known, ADVERTISE).answers[ADVERTISE].again(question, terms.round_id, ADVERTISE)
+        contribution.require_unpaid()
         prepared = contribution.prepare()
         state, answer = client.advertise(terms, site.config.name, site.identity)
         kept, began = {ADVERTISE: Kept(question, answer)}, round(time.time(), 3)
@@ -109,7 +109,6 @@ def _go_on(site: Site, policy: Policy, request: StepRequest) -> Answer:
     """Take the next step of a round that was begun."""
     files = _rounds(site).of(request.round_id)
     _require_known(files.read(), request)
-    _forget_if_expired(site, files)
     with files.alone():
         known = _require_known(files.read(), request)
         _require_same_round(known, request.digest, request.job.aggregator)
@@ -186,10 +185,12 @@ def _expired(round_id: str) -> DeadlineError:
     return DeadlineError(f"round {round_id} has expired", remedy="start another one, with more time")
 
 
-def _forget_if_expired(site: Site, files: RoundFiles) -> None:
-    ended = forget_if_expired(files)
-    if ended is not None:
-        site.state.record(EXPIRED_EVENT, round=ended.round_id, cohort=ended.cohort, task=ended.task)
+def forget_expired_rounds(site: Site) -> None:
+    """Forget the secrets of every round whose time is over; done whenever anything is asked of the site."""
+    for files in _rounds(site).all():
+        ended = forget_if_expired(files)
+        if ended is not None:
+            site.state.record(EXPIRED_EVENT, round=ended.round_id, cohort=ended.cohort, task=ended.task)
 
 
 def _rounds(site: Site) -> SiteRounds:

@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from federation.errors import BudgetError, MessageError, PolicyError, TermsError
+from federation.errors import BudgetError, MessageError, PolicyError, ReplayError, TermsError
 from federation.pooled import PooledRelease
 from federation.privacy.noise import discrete_gaussian
 from federation.privacy.statement import DISTRIBUTED_GAUSSIAN
@@ -109,6 +109,17 @@ class PooledSketches(Contribution):
             else self._prepared(self.asked.space)
         )
 
+    def require_unpaid(self) -> None:
+        """Raise if the ledger paid for this round before; see the base class."""
+        site = self.asked.site
+        if not LedgerFiles(site.state.folder).ledger.exists():
+            return
+        if jobs.ledger_of(site).charged(self._release_id) is not None:
+            raise ReplayError(
+                f"round {self.asked.terms.round_id} was paid for before, but the site no longer knows it",
+                remedy="start another round; restore the site's state folder from backup if it was lost",
+            )
+
     def vector(self, prepared: Prepared) -> IntVector:
         """Return int64 [length] to be masked, noise drawn anew; nobody has seen it yet.
 
@@ -117,6 +128,7 @@ class PooledSketches(Contribution):
             PolicyError: If other numbers were summed exactly before.
         """
         if prepared.charge is None:
+            self._require_nothing_promised()
             self._exact_sums.contribute(self.release.space_id, prepared.values)
             return prepared.values
         self._require_price(prepared.charge)
@@ -189,6 +201,10 @@ class PooledSketches(Contribution):
                 remedy="let the cohort spend less, or raise release_eps or release_rho",
             )
 
+    @property
+    def _release_id(self) -> str:
+        return f"{self.task} in round {self.asked.terms.round_id}"
+
     def _charge(self, space: Space) -> Charge:
         terms, release = self.asked.terms, self.release
         mechanism = {
@@ -201,8 +217,7 @@ class PooledSketches(Contribution):
             "noise": dict(release.noise),
         }
         population, job_id = self.allowed.terms.population.name, self.asked.job.job_id
-        release_id = f"{self.task} in round {terms.round_id}"
-        return Charge(release_id, job_id, self.task, population, None, release.rho(space), mechanism)
+        return Charge(self._release_id, job_id, self.task, population, None, release.rho(space), mechanism)
 
     def _prepared(self, space: Space) -> Prepared:
         charge = self._charge(space)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 import tomllib
 from copy import deepcopy
 from dataclasses import replace
@@ -68,7 +69,9 @@ def read(tmp_path, changes=()):
 
 
 def terms_for(members=MEMBERS, cohort="chests", **options):
-    return Terms.for_cohort("0f" * 16, cohort, members, {}, length=4, bound=9, expires=4e9, **options)
+    return Terms.for_cohort(
+        "0f" * 16, cohort, members, {}, length=4, bound=9, expires=time.time() + 3600, **options
+    )
 
 
 @pytest.fixture

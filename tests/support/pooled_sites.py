@@ -1,11 +1,12 @@
 """Real small sites that pool a task, and an aggregator that asks them step by step, as often as it likes."""
 
+import time
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from factories import FAR_FUTURE, make_job
-from private_site import KEY, SPACE, PrivateSite, write_private_site
+from private_site import KEY, SPACE, PrivateSite, colour_space, write_private_site
 
 from federation.canonical import canonical_json
 from federation.messages import DONE
@@ -22,14 +23,16 @@ from federation.round_messages import (
     StepRequest,
 )
 from federation.secagg import graph, server
-from federation.secagg.terms import Terms
+from federation.secagg.terms import Terms, honest_shares
 from site_agent.rounds.participation import answer_round
 
 NAMES = ("anna", "bern", "cork", "dorn")
 COHORT, TASK, DELTA, EPS = "chests", "lungs", 1e-6, 1.0
 ROUND = "0123456789abcdef" * 2
+TOMORROW = time.time() + 86_400.0
 EXACT = {
     "exact_sum_because": "the cohort has agreed to it",
+    "spaces": [space.space_id for space in (SPACE, colour_space("the same but for its name"))],
     **dict.fromkeys(
         ("population", "eps", "release_eps", "images_per_patient", "minimum_patients", "sketches", "refresh")
     ),
@@ -60,11 +63,11 @@ class PooledSites:
     def release(self, *, eps=EPS, exact=False, space=SPACE, **changes):
         """What a round sums."""
         n = len(self.sites)
-        honest = graph.minimum(n) - graph.most_colluders(n)
+        honest = honest_shares(graph.minimum(n), graph.most_colluders(n))
         rho = None if exact else rho_for(eps, DELTA)
         return replace(PooledRelease.from_budget(space, TASK, rho, DELTA, 2, honest, 1000), **changes)
 
-    def terms(self, round_id=ROUND, *, release=None, space=SPACE, expires=FAR_FUTURE, **changes):
+    def terms(self, round_id=ROUND, *, release=None, space=SPACE, expires=TOMORROW, **changes):
         """What a round is about."""
         release = release or self.release()
         n = len(self.sites)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flwr.app import Message
 from flwr.serverapp import ServerApp
-from pooled_sites import NAMES, TASK, PooledRound
+from pooled_sites import NAMES, TASK, TOMORROW, PooledRound
 from private_site import SPACE
 
 from deploy.inprocess import Node, run_in_process
@@ -63,7 +63,9 @@ def calls(monkeypatch):
 
 
 def test_another_purpose_is_summed_and_charged_by_the_same_steps(cohort, calls):
-    terms = Terms.for_cohort("ab" * 16, "chests", cohort.members, ABOUT, length=3, bound=100, expires=4e9)
+    terms = Terms.for_cohort(
+        "ab" * 16, "chests", cohort.members, ABOUT, length=3, bound=100, expires=TOMORROW
+    )
     opened = PooledRound(cohort, terms, space=None).open()
     assert opened.contributors == ("anna", "bern", "cork")
     assert opened.total.tolist() == [30, 60, 90]

@@ -47,7 +47,10 @@ def test_a_finished_round_says_with_whom_and_what_it_cost(cohort, site):
     assert (listed["survivors"], listed["dropped"]) == (["anna", "bern", "cork"], ["dorn"])
     assert (listed["rho"], listed["ledger"]) == (str(charge.rho), 2)
     shown = run("rounds", site.folder / "site.toml").stdout
-    assert all(word in shown for word in ("chests", "finished", "anna, bern, cork", "dorn", f"{float(charge.rho):.4g}"))
+    assert all(
+        word in shown
+        for word in ("chests", "finished", "anna, bern, cork", "dorn", f"{float(charge.rho):.4g}")
+    )
 
 
 def test_an_exact_sum_costs_nothing(exact_cohort):

@@ -1,5 +1,7 @@
 """A question that is repeated gets the same bytes; any other one to an answered step is refused."""
 
+import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -54,12 +56,9 @@ def test_another_question_to_an_answered_step_is_refused(cohort, step):
 
 @pytest.mark.parametrize("step", AFTER_SHARE[1:])
 def test_a_step_out_of_order_is_refused(cohort, step):
-    begun = cohort.begin().prepare(UNMASK)
     late = cohort.copy_to(cohort.sites["anna"].folder.parent.parent / "late")
-    again = late.begin()
-    for site in late.sites.values():
-        (site.state / "rounds" / ROUND / "round.safetensors").unlink()
-    again.prepare(SHARE)
+    begun = cohort.begin().prepare(UNMASK)
+    again = late.begin().prepare(SHARE)
     request = replace(begun.request(step, "anna"), digest=again.terms.digest.hex())
     code, text = refusal(late, late.ask("anna", request))
     assert (code, "is out of order, expected share" in text) == ("replay", True)
@@ -109,7 +108,7 @@ def test_a_finished_round_answers_nothing_but_the_same_last_question(cohort, ste
 def test_a_finished_round_is_never_begun_again(cohort):
     cohort.begin().open()
     assert cohort.begin().ask("advertise", "anna").code == "replay"
-    assert cohort.begin(expires=3.9e9).ask("advertise", "anna").code == "replay"
+    assert cohort.begin(expires=time.time() + 7200).ask("advertise", "anna").code == "replay"
     assert len(cohort.sites["anna"].charges()) == 1
 
 
@@ -143,3 +142,13 @@ def test_the_log_names_round_cohort_task_step_and_code(cohort):
     steps = [event for event in cohort.sites["anna"].events() if event["event"] == "round"]
     assert [(e["step"], e["code"]) for e in steps] == [*((s, DONE) for s in STEPS), (SHARE, "replay")]
     assert {(e["round"], e["cohort"], e["task"]) for e in steps} == {(ROUND, COHORT, "lungs")}
+
+
+def test_a_round_that_was_paid_for_does_not_begin_again_when_its_state_is_lost(cohort):
+    begun = cohort.begin()
+    begun.open()
+    before = [len(site.charges()) for site in cohort.sites.values()]
+    for site in cohort.sites.values():
+        shutil.rmtree(site.folder / "state" / "rounds")
+    assert cohort.begin().ask("advertise", "anna").code == "replay"
+    assert [len(site.charges()) for site in cohort.sites.values()] == before
