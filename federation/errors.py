@@ -152,6 +152,30 @@ class VectorError(RoundError):
     code = "vector"
 
 
+class TransferError(FedprintError):
+    """A step of a transfer experiment cannot be done."""
+
+    code = "transfer"
+
+
+class ModelError(TransferError):
+    """A model that travels is malformed, altered, too large or does not fit its network."""
+
+    code = "model"
+
+
+class TrainingError(TransferError):
+    """Training diverged, or what should be trained or measured cannot be."""
+
+    code = "training"
+
+
+class MemoryShortError(TransferError):
+    """A network and its batches do not fit in memory."""
+
+    code = "memory"
+
+
 class StoreError(FedprintError):
     """Something could not be read from or written to durable storage."""
 

@@ -1,0 +1,1 @@
+"""Transfer experiments at the aggregator: plans, the queue of steps, what they found."""

@@ -1,0 +1,1 @@
+"""The shared language of transfer experiments: recipes, steps, models that travel, augmentation policies."""
