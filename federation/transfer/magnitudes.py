@@ -46,7 +46,7 @@ MAGNITUDES: Mapping[str, Magnitude] = {
     "contrast": Magnitude("more or less contrast by up to {}", 0.6, both_ways=True),
     "saturation": Magnitude("more or less colour by up to {}", 0.9, both_ways=True),
     "sharpness": Magnitude("sharper or softer by up to {}", 0.9, both_ways=True),
-    "blur": Magnitude("blur by up to {} of the side", 0.03),
+    "blur": Magnitude("blur by up to {} of the side", 0.05),
     "noise": Magnitude("noise of up to {} of white", 0.1),
     "posterize": Magnitude("up to {} fewer than 8 bits per colour", 6, "bits"),
     "solarize": Magnitude("invert up to the brightest {} of the levels", 0.75),
