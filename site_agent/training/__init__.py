@@ -1,0 +1,1 @@
+"""Training of networks on a task's images: splits, batches, epochs, checkpoints, metrics."""
