@@ -1,8 +1,8 @@
 """What a run of training by noisy sums of gradients costs its patients, exactly.
 
 Every epoch cuts the patients into a public number of batches, by a hash of each patient alone, and releases
-one noisy sum of clipped gradients per batch. A patient is in one of these sums, so an epoch costs what one sum
-does, however many there are, and epochs add up. Proof: docs/privacy-proofs.md#a-trained-model.
+one noisy sum of clipped gradients per batch. A patient is in one of these sums, so an epoch costs what one
+sum does, however many there are, and epochs add up. Proof: docs/privacy-proofs.md#a-trained-model.
 
 Poisson-sampled batches (Abadi et al. 2016, as in Opacus) claim less by amplification, an argument about Rényi
 divergences of *subsampled* Gaussians that no single ρ expresses and that stands or falls with the sampling
