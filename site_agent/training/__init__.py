@@ -1,1 +1,1 @@
-"""Training of networks on a task's images: splits, batches, epochs, checkpoints, metrics."""
+"""Training of networks on a site's images: augmentation, search, and the engine, without policy or Flower."""
