@@ -21,7 +21,9 @@ def require_departure(policy: TaskPolicy, step: Step) -> None:
     """
     policy.in_transfer.require_measured()
     to = recipients(step)
-    if to:
+    if _is_masked(step):
+        policy.in_transfer.require_sum(_named(step))
+    elif to:
         policy.in_transfer.require_model(to, private=step.recipe.private is not None)
 
 
@@ -34,7 +36,7 @@ def require_means(asked: Asked) -> None:
         PolicyError: If the policy does not let it leave.
         TrainingError: If the recipe leaves to the data what must be public.
     """
-    if _is_sold(asked):
+    if _is_paid_for(asked):
         require_payable(asked)
 
 
@@ -53,10 +55,10 @@ def let_leave(asked: Asked, result: StepResult, model: bytes) -> tuple[StepResul
         PolicyError: If the policy does not let it leave.
     """
     said = _without_counts(asked.step, result).model_copy(update={"model_id": None})
-    if not model or not _named(asked.step):
+    if not model or not _named(asked.step) or _hides_its_model(asked.step):
         return said, b""
     require_departure(asked.policy, asked.step)
-    if _is_sold(asked):
+    if _is_paid_for(asked):
         said, model = charge_model(asked, said, model)
     return said.model_copy(update={"model_id": sha256_hex(model)}), model
 
@@ -67,9 +69,19 @@ def _named(step: Step) -> tuple[str, ...]:
     return step.partners if isinstance(step, CotrainStep) else step.travels_to
 
 
-def _is_sold(asked: Asked) -> bool:
-    """Return whether a model shall leave whose patients the ledger protects."""
-    return bool(recipients(asked.step)) and asked.policy.in_transfer.models == "private"
+def _is_paid_for(asked: Asked) -> bool:
+    """Return whether a model shall leave as it is whose patients the ledger protects."""
+    step = asked.step
+    return bool(recipients(step)) and not _is_masked(step) and asked.policy.in_transfer.models == "private"
+
+
+def _is_masked(step: Step) -> bool:
+    return isinstance(step, CotrainStep) and step.masked
+
+
+def _hides_its_model(step: Step) -> bool:
+    """Return whether a model must stay: of masked training only that leaves at which it begins."""
+    return isinstance(step, CotrainStep) and step.masked and step.round > 0
 
 
 def _without_counts(step: Step, result: StepResult) -> StepResult:

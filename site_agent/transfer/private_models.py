@@ -154,6 +154,7 @@ def _charge(asked: Asked, told: dict[str, str]) -> Charge:
         "noise_multiplier": private.noise_multiplier,
         "clip_norm": private.clip_norm,
         "images_per_patient": private.images_per_patient,
+        **_round(step.group, step.round) if isinstance(step, CotrainStep) else {},
         **told,
     }
     population = asked.policy.terms.population.name
@@ -177,11 +178,6 @@ def _private(step: Step) -> PrivateTraining:
 def _require_terms(policy: TaskPolicy, step: Step) -> None:
     """Raise unless the recipe keeps to the policy's terms of releases with noise."""
     terms, private = policy.terms, _private(step)
-    if isinstance(step, CotrainStep) and step.masked:
-        raise PolicyError(
-            f"task {policy.name}: a model with noise that leaves under a mask is paid for by nobody",
-            remedy="leave masks out where models are private: noise hides patients by itself",
-        )
     if private.images_per_patient > terms.images_per_patient:
         raise PolicyError(
             f"task {policy.name}: a model shall be trained on {private.images_per_patient} images of a "
@@ -199,7 +195,13 @@ def _require_terms(policy: TaskPolicy, step: Step) -> None:
 
 def _require_clean_start(asked: Asked) -> None:
     """Raise where training would begin at weights that know patients of this site without any noise."""
-    start = asked.start
+    start, step = asked.start, asked.step
+    if isinstance(step, CotrainStep) and step.round > 0 and not _is_round_paid(asked, step):
+        raise PolicyError(
+            f"task {asked.policy.name}: round {step.round} of a common training follows one that was not paid "
+            "for, whose head would leave with it",
+            remedy="begin with round 0 of another group",
+        )
     if start is None or start.privacy is not None or start.site != asked.site.config.name:
         return
     raise PolicyError(
@@ -207,6 +209,20 @@ def _require_clean_start(asked: Asked) -> None:
         f"{start.address} without any",
         remedy="begin at published or random weights, or at a model of another site",
     )
+
+
+def _is_round_paid(asked: Asked, step: CotrainStep) -> bool:
+    """Return whether the ledger paid for the round before, of which the site keeps its own head."""
+    before = _round(step.group, step.round - 1).items()
+    charges = (entry.charge for entry in jobs.ledger_of(asked.site).entries())
+    return any(
+        charge.task == asked.policy.name and before <= charge.mechanism.items() for charge in charges if charge
+    )
+
+
+def _round(group: str, number: int) -> dict[str, str | int]:
+    """Return what a charge's mechanism says of a round of common training."""
+    return {"group": group, "group_round": number}
 
 
 def _unit(asked: Asked) -> Unit:

@@ -64,8 +64,7 @@ def test_every_step_is_paid_for_by_itself_until_a_budget_is_spent(anna):
 
 
 def test_rounds_of_co_training_are_charged_one_by_one(anna):
-    step = cotrain(recipe=RECIPE)
-    assert anna.finish(step)[-1].state == "done"
+    assert anna.finish(cotrain(recipe=RECIPE, rounds=2))[-1].state == "done"
     assert anna.finish(cotrain(recipe=RECIPE, round=1, rounds=2))[-1].state == "done"
     assert len(anna.charges()) == 2
 
@@ -87,6 +86,7 @@ REFUSALS = {
         "training",
     ),
     "a mask": (cotrain(recipe=RECIPE, masked=True), {}, "policy"),
+    "a round after one that was not paid for": (cotrain(recipe=RECIPE, round=1, rounds=2), {}, "policy"),
 }
 
 

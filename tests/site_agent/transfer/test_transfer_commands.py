@@ -56,7 +56,7 @@ def test_the_first_site_file_explains_weights_of_further_networks(tmp_path):
 def test_two_places_for_the_weights_of_one_network_are_refused(config):
     text = config.read_text() + '\n[[pretrained]]\nname = "resnet18"\n' * 2
     config.write_text(text)
-    with pytest.raises(ConfigError, match="pretrained.* of timm:resnet18"):
+    with pytest.raises(ConfigError, match=r"\[pretrained\]\] of timm:resnet18"):
         SiteConfig.read(config)
 
 
