@@ -154,7 +154,7 @@ def _charge(asked: Asked, told: dict[str, str]) -> Charge:
         "noise_multiplier": private.noise_multiplier,
         "clip_norm": private.clip_norm,
         "images_per_patient": private.images_per_patient,
-        **_round(step.group, step.round) if isinstance(step, CotrainStep) else {},
+        **(_round(step.group, step.round) if isinstance(step, CotrainStep) else {}),
         **told,
     }
     population = asked.policy.terms.population.name
@@ -198,8 +198,8 @@ def _require_clean_start(asked: Asked) -> None:
     start, step = asked.start, asked.step
     if isinstance(step, CotrainStep) and step.round > 0 and not _is_round_paid(asked, step):
         raise PolicyError(
-            f"task {asked.policy.name}: round {step.round} of a common training follows one that was not paid "
-            "for, whose head would leave with it",
+            f"task {asked.policy.name}: round {step.round} of a common training follows one that was not "
+            "paid for, and begins at its head",
             remedy="begin with round 0 of another group",
         )
     if start is None or start.privacy is not None or start.site != asked.site.config.name:
@@ -213,11 +213,10 @@ def _require_clean_start(asked: Asked) -> None:
 
 def _is_round_paid(asked: Asked, step: CotrainStep) -> bool:
     """Return whether the ledger paid for the round before, of which the site keeps its own head."""
-    before = _round(step.group, step.round - 1).items()
-    charges = (entry.charge for entry in jobs.ledger_of(asked.site).entries())
-    return any(
-        charge.task == asked.policy.name and before <= charge.mechanism.items() for charge in charges if charge
-    )
+    before = _round(step.group, step.round - 1)
+    charges = [entry.charge for entry in jobs.ledger_of(asked.site).entries() if entry.charge is not None]
+    told = (charge.mechanism for charge in charges if charge.task == asked.policy.name)
+    return any(before == {key: known.get(key) for key in before} for known in told)
 
 
 def _round(group: str, number: int) -> dict[str, str | int]:
