@@ -150,6 +150,16 @@ class TrainingRun:
         """Whether every epoch is done."""
         return self._epoch >= self._step.recipe.epochs
 
+    @property
+    def n_train(self) -> int:
+        """How many images it trains on."""
+        return len(self._examples(TRAIN))
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes its task has."""
+        return len(self._source.class_names)
+
     def advance(self, slice_s: float) -> Progress:
         """Train whole epochs until a slice of time is over, and make that durable.
 
