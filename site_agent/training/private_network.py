@@ -12,6 +12,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from federation.errors import TrainingError
 
+_LEFT_BEHIND = ("grad_sample", "_forward_counter", "_current_grad_sample", "activations", "max_batch_len")
+
 
 class PerImage(GradSampleModule):  # type: ignore[misc]
     """Opacus' gradients per image, taken where a layer's output is made.
@@ -24,6 +26,7 @@ class PerImage(GradSampleModule):  # type: ignore[misc]
         self, *, loss_reduction: str = "sum", batch_first: bool = True, force_functorch: bool = False
     ) -> None:
         """Listen at every trained layer; arguments as in the base class."""
+        del loss_reduction  # the base class keeps it
         self._module.autograd_grad_sample_hooks = self.autograd_grad_sample_hooks = []
         for layer in self.iterate_submodules(self._module):
             if force_functorch or type(layer) not in self.GRAD_SAMPLERS:
@@ -39,7 +42,7 @@ class PerImage(GradSampleModule):  # type: ignore[misc]
         def take(gradient: torch.Tensor) -> None:
             self.capture_backprops_hook(layer, None, (gradient,), self.loss_reduction, self.batch_first)
 
-        made.register_hook(take)
+        made.register_hook(take)  # type: ignore[no-untyped-call]
 
 
 def require_private(network: nn.Module) -> None:
@@ -101,12 +104,6 @@ def _is_trained(layer: nn.Module) -> bool:
 def _forget(network: nn.Module) -> None:
     """Remove what Opacus leaves behind."""
     for owner in (*network.parameters(), *network.modules()):
-        for name in (
-            "grad_sample",
-            "_forward_counter",
-            "_current_grad_sample",
-            "activations",
-            "max_batch_len",
-        ):
+        for name in _LEFT_BEHIND:
             if hasattr(owner, name):
                 delattr(owner, name)

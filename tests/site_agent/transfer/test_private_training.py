@@ -1,4 +1,4 @@
-"""From a request to a paid model, with real training: nothing in the reply but the model tells of the data."""
+"""From a request to a paid model, with real training: the reply tells nothing else of the data."""
 
 import numpy as np
 import pytest
