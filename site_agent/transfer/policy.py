@@ -116,6 +116,18 @@ class TransferPolicy:
                 remedy="compare the key by phone, then add it to model_sources of [transfer] in policy.toml",
             )
 
+    def require_partner(self, site: str) -> None:
+        """Raise unless an average over models may be loaded here that holds one of a site's.
+
+        Raises:
+            PolicyError: If it may not.
+        """
+        if self.model_sources is not None and site not in self.model_sources:
+            raise PolicyError(
+                f"the policy allows no models of site {site}, of which an average holds one",
+                remedy="add its key to model_sources of [transfer] in policy.toml if they may be loaded",
+            )
+
     def _refused(self, problem: str, remedy: str) -> PolicyError:
         place = f"[task.{self.task}.transfer] in policy.toml"
         return PolicyError(
