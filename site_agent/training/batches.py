@@ -37,4 +37,5 @@ def _balanced(labels: Indices, draws: int, seed: int, number: int) -> Indices:
     words = random_words(2 * draws, seed, "order", number)
     chosen = (words[:draws] % np.uint64(len(present))).astype(np.int64)
     member = (words[draws:] % counts[chosen].astype(np.uint64)).astype(np.int64)
-    return by_class[starts[chosen] + member]
+    drawn: Indices = by_class[starts[chosen] + member]
+    return drawn

@@ -43,9 +43,7 @@ class Measurement:
     notes: tuple[str, ...] = field(default=())
 
 
-def scored(
-    logits: npt.NDArray[np.float32], labels: Indices, owners: Indices, seed: int
-) -> dict[str, Score]:
+def scored(logits: npt.NDArray[np.float32], labels: Indices, owners: Indices, seed: int) -> dict[str, Score]:
     """Return every metric with its 95 % percentile interval over resampled patients.
 
     Args:
@@ -171,7 +169,8 @@ def _score(value: float, drawn: Floats) -> Score:
 
 def _log_softmax(logits: Floats) -> Floats:
     shifted = logits - logits.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    logarithms: Floats = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return logarithms
 
 
 def _quotient(part: Floats, whole: Floats) -> Floats:

@@ -73,7 +73,12 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, head: nn.Linear, normalization: Normalization, mean: Channels, std: Channels
+        self,
+        backbone: nn.Module,
+        head: nn.Linear,
+        normalization: Normalization,
+        mean: Channels,
+        std: Channels,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -156,7 +161,8 @@ def load_weights(module: nn.Module, weights: Weights, what: str) -> None:
 def saved_weights(module: nn.Module) -> dict[str, npt.NDArray[Any]]:
     """Return a module's state as arrays of their own, in C order: name → float32 or int64."""
     return {
-        name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in module.state_dict().items()
+        name: np.array(tensor.detach().cpu().numpy(), order="C")
+        for name, tensor in module.state_dict().items()
     }
 
 

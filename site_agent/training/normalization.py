@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import cast
 
-from timm.utils.model import freeze_batch_norm_2d
+from timm.utils import freeze_batch_norm_2d
 from torch import nn
 
 from federation.transfer.model import Normalization, Weights
@@ -53,9 +53,13 @@ def with_normalization(network: nn.Module, kind: Normalization) -> nn.Module:
     """
     if kind == "batch":
         return network
-    changed = freeze_batch_norm_2d(network) if kind == "frozen" else _with_groups(network)
+    changed: nn.Module = _frozen(network) if kind == "frozen" else _with_groups(network)
     _forbid_overwriting(changed)
-    return cast(nn.Module, changed)
+    return changed
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    return cast(nn.Module, freeze_batch_norm_2d(network))  # type: ignore[no-untyped-call]
 
 
 def _with_groups(module: nn.Module) -> nn.Module:
@@ -76,4 +80,4 @@ def _forbid_overwriting(network: nn.Module) -> None:
     """Gradients of single patients are taken by hooks, which cannot stand layers that overwrite their input."""
     for module in network.modules():
         if getattr(module, "inplace", False):
-            module.inplace = False
+            setattr(module, "inplace", False)

@@ -1,6 +1,6 @@
 """A table on the disk with one row per image, filled bit by bit and mapped into memory.
 
-Only rows that were written are ever read; the file is as large as they are where the file system allows holes.
+Only rows that were written are ever read; where the file system allows holes, the others take no room.
 """
 
 import os
@@ -50,15 +50,15 @@ class RowFile:
     def missing(self, indices: Indices) -> Indices:
         """Return those of the rows that were neither written nor found unreadable, ascending, each once."""
         wanted = np.unique(indices)
-        return wanted[self._states()[wanted] == _MISSING]
+        return self._in_state(wanted, _MISSING)
 
     def readable(self, indices: Indices) -> Indices:
         """Return those of the rows that are there, in the order given."""
-        return indices[self._states()[indices] == _THERE]
+        return self._in_state(indices, _THERE)
 
     def unreadable(self, indices: Indices) -> Indices:
         """Return those of the rows whose image cannot be read."""
-        return indices[self._states()[indices] == _UNREADABLE]
+        return self._in_state(indices, _UNREADABLE)
 
     def write(self, indices: Indices, rows: Rows, unreadable: Indices | None = None) -> None:
         """Write rows and make them durable, then note that they are there.
@@ -120,6 +120,10 @@ class RowFile:
     @property
     def _states_path(self) -> Path:
         return self.folder / "states.bin"
+
+    def _in_state(self, indices: Indices, state: int) -> Indices:
+        found: Indices = indices[self._states()[indices] == state]
+        return found
 
     def _states(self) -> npt.NDArray[np.uint8]:
         if not self._states_path.exists():

@@ -3,7 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,9 @@ _NAMES = {
     "testing": TEST,
 }
 _SALT = b"fedprint split 1\0"
-_SHARED_PATIENTS = "images of patients who are also in a later part of the data were left out of the earlier one"
+_SHARED_PATIENTS = (
+    "images of patients who are also in a later part of the data were left out of the earlier one"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,10 @@ class Split:
     test: Indices = field(repr=False)
     notes: tuple[str, ...] = ()
 
+    def with_train(self, train: Indices) -> "Split":
+        """Return the split with other training images (int64)."""
+        return replace(self, train=train)
+
     def part(self, name: str) -> Indices:
         """Return the positions of a part, one of ``PARTS``."""
         found: Indices = getattr(self, name)
@@ -62,6 +68,12 @@ def owner_keys(source: ImageSource) -> list[str]:
         f"patient {patient.strip()}" if is_known(patient) else f"image {source.name(index)}"
         for index, patient in enumerate(patients)
     ]
+
+
+def owner_numbers(source: ImageSource) -> Indices:
+    """Return whose each image is, int64 [n], numbered from 0."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in owner_keys(source)], np.int64)
 
 
 def split_source(source: ImageSource, *, alone: bool = False) -> Split:
@@ -87,11 +99,10 @@ def split_source(source: ImageSource, *, alone: bool = False) -> Split:
     if len(wanted) > 1:
         pool, parts[TRAIN] = parts[TRAIN], []
         carve = _by_patient_alone if alone else _by_class
-        for name, indices in carve(source.labels, keys, pool, wanted).items():
-            parts[name] = indices
+        parts |= carve(source.labels, keys, pool, wanted)
     found, shared = _without_shared(parts, keys)
-    arrays = (np.array(sorted(found[name]), np.int64) for name in PARTS)
-    return Split(*arrays, notes=(_SHARED_PATIENTS,) if shared else ())
+    train, validation, test = (np.array(sorted(found[name]), np.int64) for name in PARTS)
+    return Split(train, validation, test, (_SHARED_PATIENTS,) if shared else ())
 
 
 def training_subset(source: ImageSource, train: Indices, n: int, seed: int) -> Indices:
@@ -181,9 +192,7 @@ def _by_patient_alone(
     return parts
 
 
-def _without_shared(
-    parts: dict[str, list[int]], keys: Sequence[str]
-) -> tuple[dict[str, list[int]], bool]:
+def _without_shared(parts: dict[str, list[int]], keys: Sequence[str]) -> tuple[dict[str, list[int]], bool]:
     """Leave every patient in the last part that has images of theirs; also say whether any were in two."""
     taken: set[str] = set()
     found: dict[str, list[int]] = {}
