@@ -204,9 +204,7 @@ def _architecture(study: Study, rankings: Rankings) -> list[Test]:
 def _mantel(name: str, agreement: Floats, distance: Floats) -> Test:
     nearness = -(distance + distance.T) / 2
     n_tasks = len(agreement)
-    found = statistics.mantel(
-        agreement, np.where(np.isfinite(nearness), nearness, -np.inf), statistics.orders(n_tasks)
-    )
+    found = statistics.mantel(agreement, nearness, statistics.orders(n_tasks))
 
     def over(drawn: statistics.Orders) -> float:
         a, b = (drawn[place] for place in np.triu_indices(n_tasks, 1))

@@ -101,7 +101,7 @@ def mantel(first: Floats, second: Floats, permuted: Orders) -> Floats:
 
     Args:
         first: float64 [n_tasks, n_tasks].
-        second: float64 [n_tasks, n_tasks], taken in the permuted orders.
+        second: float64 [n_tasks, n_tasks], taken in the permuted orders; NaN counts as the lowest.
         permuted: int64 [n_orders, n_tasks].
     """
     a, b = np.triu_indices(len(first), 1)
@@ -109,8 +109,8 @@ def mantel(first: Floats, second: Floats, permuted: Orders) -> Floats:
     a, b = a[known], b[known]
     if len(a) < 3:
         return np.full(len(permuted), np.nan)
-    far = np.where(np.isfinite(second), second, np.inf)
-    return spearman(far[permuted[:, a], permuted[:, b]], first[a, b])
+    known_second = np.where(np.isfinite(second), second, -np.inf)
+    return spearman(known_second[permuted[:, a], permuted[:, b]], first[a, b])
 
 
 def interval_over_clusters(n_clusters: int, statistic: Callable[[Orders], float], seed: int = 0) -> Floats:

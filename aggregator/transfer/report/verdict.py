@@ -48,9 +48,9 @@ def conclusion(tests: Sequence[Test], hypothesis: str) -> str:
             f"None of {len(tested)} tests of {hypothesis} shows it at the 5 % level, with up to {most} "
             f"{units}; that is no proof of the contrary."
         )
-    contrary = f"; {len(reversed_)} show the opposite" if reversed_ else ""
+    contrary = f"; the opposite by {len(reversed_)}" if reversed_ else ""
     return (
-        f"{len(held)} of {len(tested)} tests of {hypothesis} show it at the 5 % level, corrected for their "
+        f"{hypothesis} is shown by {len(held)} of {len(tested)} tests at the 5 % level, corrected for their "
         f"number, with up to {most} {units}{contrary}."
     )
 
