@@ -2,13 +2,22 @@
 
 import pytest
 from factories import make_identity, make_job
+from flwr.app import Context, Message, RecordDict
 from transfer_site import EXACT, FILE, PATIENT, CountingWork, bytes_of, train, write_transfer_site
 
 from federation.errors import DataError, MemoryShortError, StoreError, TrainingError
-from federation.transfer.messages import TransferRequest
+from federation.transfer.messages import (
+    QUERY_ROLL_CALL,
+    QUERY_TRANSFER,
+    RollCallReply,
+    RollCallRequest,
+    TransferReply,
+    TransferRequest,
+)
 from federation.transfer.model import TravellingModel
 from federation.transfer.recipe import Recipe
 from federation.transfer.step import SearchStep
+from site_agent.client_app import app as client_app
 from site_agent.transfer.participation import WORK, answer_step
 from site_agent.transfer.step_files import SiteSteps
 
@@ -171,3 +180,19 @@ def test_a_roll_call_tells_what_the_policy_allows(anna, tmp_path):
     anywhere = write_transfer_site(tmp_path / "any", EXACT | {"models_to": "any"})
     assert anywhere.roll_call().offers[0].models_to == ()
     assert anna.roll_call(deadline=1.0).code == "deadline"
+
+
+def test_flower_messages_of_both_kinds_are_answered(anna, tmp_path):
+    job = make_job(aggregator=anna.hub.public_key)
+    requests = {
+        QUERY_TRANSFER: TransferRequest(job, train()).to_record(anna.hub),
+        QUERY_ROLL_CALL: RollCallRequest(job).to_record(anna.hub),
+    }
+    roster = {"anna": anna.site.identity.public_key}
+    context = Context(0, 0, {"site-config": str(tmp_path / "anna" / "site.toml")}, RecordDict(), {})
+    contents = {}
+    for kind, record in requests.items():
+        message = Message(record, dst_node_id=1, message_type=kind)
+        contents[kind] = client_app(message, context).content
+    assert TransferReply.from_record(contents[QUERY_TRANSFER], roster, job, train()).state == "running"
+    assert RollCallReply.from_record(contents[QUERY_ROLL_CALL], roster, job).offers[0].task == "digits"
