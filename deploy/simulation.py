@@ -273,6 +273,7 @@ def _write_site(site: SiteConfig, terms: _Terms) -> Path:
             "state": Path(),
             "weights": config.space.weights_config,
             "acceleration": config.space.acceleration,
+            "pretrained": config.pretrained_at(site),
         }
     )
     path, state = folder / "site.toml", SiteState(folder)

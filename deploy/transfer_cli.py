@@ -26,9 +26,15 @@ NameOption = Annotated[str | None, typer.Option("--name", help="Name of the plan
 
 @app.command()
 def run(
-    plan: Annotated[Path | None, typer.Argument(help="The plan; `fedprint init transfer` writes one.")] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="A small plan on the tasks of `fedprint demo`.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the demo.")] = Path("fedprint-demo"),
+    plan: Annotated[
+        Path | None, typer.Argument(help="The plan; `fedprint init transfer` writes one.")
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="A small plan on the tasks of `fedprint demo`.")
+    ] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the demo.")] = Path(
+        "fedprint-demo"
+    ),
 ) -> None:
     """Run the experiments of a plan on this machine; the same command goes on where it stopped."""
     if (plan is None) != demo:
