@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
+from aggregator.transfer.group import Group
 from federation.canonical import canonical_json, sha256_hex
 from federation.names import task_key
 from federation.transfer.recipe import Network
@@ -19,12 +20,12 @@ class Average:
     """The mean of what sites trained in one round of a common training; the aggregator makes it.
 
     Args:
-        steps: The steps whose models are averaged.
-        start: Id of the model that the round began at, or where its weights began.
+        group: The common training.
+        steps: The steps whose models are averaged; all of one round, begun at the same weights.
     """
 
+    group: Group
     steps: tuple[CotrainStep, ...]
-    start: str
 
     @cached_property
     def step_id(self) -> str:
@@ -39,7 +40,7 @@ class Average:
     @property
     def task(self) -> str:
         """The group, shortened."""
-        return self.steps[0].group[:12]
+        return self.group.group_id[:12]
 
     @property
     def kind(self) -> str:
@@ -49,11 +50,21 @@ class Average:
     @property
     def network(self) -> Network:
         """The architecture."""
-        return self.steps[0].network
+        return self.group.network
+
+    @property
+    def number(self) -> int:
+        """The round, from 0."""
+        return self.steps[0].round
+
+    @property
+    def start(self) -> str | None:
+        """Id of the model at which the round began, None where it began at none that travels."""
+        return self.steps[0].model_id
 
     def to_json(self) -> dict[str, object]:
         """Return it as canonical JSON can hold it."""
-        return {"kind": self.kind, "steps": [step.step_id for step in self.steps], "start": self.start}
+        return {"kind": self.kind, "steps": [step.step_id for step in self.steps]}
 
 
 Work: TypeAlias = Step | Average

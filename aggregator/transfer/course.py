@@ -1,7 +1,7 @@
 """The course of an experiment: what is to be done next, given what is known.
 
 A scenario is written as a generator: it yields the work it needs, gets the answers, and in the end returns
-the result at the target. Run again over the same answers it asks for the same work, so nothing of it is stored.
+the result at the target. Run again over the same answers it asks for the same work, so none of it is stored.
 """
 
 from collections.abc import Generator, Mapping

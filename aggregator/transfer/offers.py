@@ -9,7 +9,7 @@ from federation.errors import PolicyError
 from federation.names import task_key
 from federation.transfer.messages import Offer
 from federation.transfer.recipe import Network, Recipe
-from federation.transfer.step import CotrainStep, Step, TrainStep
+from federation.transfer.step import SearchStep, Step, TrainStep
 
 NO_REPLY = "no-reply"
 POLICY = PolicyError.code
@@ -48,7 +48,8 @@ class Offers:
         """Return those of some sites that models of a task may travel to, in order."""
         offer = self.get(address)
         allowed = set(offer.models_to) if offer else set()
-        return tuple(sorted(site for site in set(sites) if not allowed or site in allowed))
+        own = site_of(address)
+        return tuple(sorted(site for site in set(sites) if not allowed or site == own or site in allowed))
 
     def obstacle(self, step: Step) -> Failed | None:
         """Return why a step needs not be asked for: its site is unknown, or its policy forbids it."""
@@ -59,9 +60,17 @@ class Offers:
             offer is not None
             and offer.measured
             and _may_train(offer, step.network)
-            and (not _leaves(step) or _may_leave(offer, step))
+            and (not recipients(step) or _may_leave(offer, step))
         )
         return None if allowed else Failed(POLICY, step.site)
+
+
+def recipients(step: Step) -> frozenset[str]:
+    """Return the other sites that the model of a step goes to."""
+    if isinstance(step, SearchStep):
+        return frozenset()
+    named = step.travels_to if isinstance(step, TrainStep) else step.partners
+    return frozenset(named) - {step.site}
 
 
 def rho_of(recipe: Recipe) -> Fraction:
@@ -76,16 +85,17 @@ def _may_train(offer: Offer, network: Network) -> bool:
     return not offer.networks or bool({name, name.partition(".")[0]} & set(offer.networks))
 
 
-def _leaves(step: Step) -> tuple[str, ...]:
-    """Return the sites that weights go to."""
-    if isinstance(step, TrainStep):
-        return step.travels_to
-    return tuple(site for site in step.partners if site != step.site) if isinstance(step, CotrainStep) else ()
-
-
 def _may_leave(offer: Offer, step: Step) -> bool:
-    if not offer.models or (offer.models_to and set(_leaves(step)) - set(offer.models_to)):
+    if not offer.models or (offer.models_to and recipients(step) - set(offer.models_to)):
         return False
     if step.recipe.private is None:
         return offer.models == "exact"
-    return not offer.max_rho or rho_of(step.recipe) <= Fraction(offer.max_rho)
+    return not offer.max_rho or rho_of(step.recipe) <= _amount(offer.max_rho)
+
+
+def _amount(text: str) -> Fraction:
+    """Return what a site says, nothing where it says nonsense."""
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        return Fraction(0)

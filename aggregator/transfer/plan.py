@@ -91,7 +91,7 @@ class CotrainingPlan(Strict):
         masked: Whether only the sum over a group is opened; needs groups of three or more.
     """
 
-    rounds: int = Field(5, ge=2, le=1000)
+    rounds: int = Field(5, ge=1, le=1000)
     groups: tuple[Annotated[tuple[str, ...], Field(strict=False, min_length=2, max_length=1000)], ...] = (
         Field((), strict=False)
     )

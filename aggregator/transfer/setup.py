@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aggregator.transfer.answer import parts_of, site_of
+from aggregator.transfer.group import Group, Member
 from aggregator.transfer.offers import Offers
 from aggregator.transfer.plan import TransferPlan
-from federation.canonical import canonical_json, sha256_hex
 from federation.transfer.augmentation import AugmentationPolicy
 from federation.transfer.recipe import Network, PrivateTraining, Recipe
-from federation.transfer.step import CotrainStep, SearchStep, TrainStep
+from federation.transfer.step import SearchStep, TrainStep
 
 Pair = tuple[str, str]
 """Addresses of source and target."""
@@ -93,50 +93,28 @@ class Setup:
             travels_to=self._target_sites(source),
         )
 
-    def group_id(self, members: Sequence[str], shrunk: Sequence[str], seed: int) -> str:
-        """Return the name of a common training: a hash of who trains what in it, and how."""
-        said = {
-            "members": sorted(members),
-            "shrunk": sorted(shrunk),
-            "n_train": self.plan.n_train,
-            "network": self.plan.network.model_dump(mode="json"),
-            "recipe": self.plan.target_training.model_dump(mode="json"),
-            "rounds": self.plan.co_training.rounds,
-            "masked": self.plan.co_training.masked,
-            "seed": seed,
-        }
-        return sha256_hex(canonical_json(said))
-
-    def common_round(
-        self, member: str, members: Sequence[str], shrunk: Sequence[str], seed: int, number: int, start: str
-    ) -> CotrainStep:
-        """Return one member's part in a round of a common training.
+    def group(self, members: Sequence[str], shrunk: Sequence[str], seed: int) -> Group:
+        """Return a common training; where one member must train with noise, all do.
 
         Args:
-            member: Address of its task.
             members: Addresses of all.
             shrunk: Those that train on as few images as the plan's targets.
             seed: The repetition.
-            number: The round, from 0.
-            start: Where the round begins.
         """
-        site, task = parts_of(member)
-        recipe = self.plan.target_training
-        rounds = self.plan.co_training.rounds
+        recipe, rounds = self.plan.target_training, self.plan.co_training.rounds
         part = recipe.model_copy(update={"epochs": max(1, recipe.epochs // rounds)})
-        return CotrainStep(
-            site=site,
-            task=task,
-            network=self.plan.network.architecture,
-            recipe=self._with_noise(member, part),
-            start=start,
-            n_train=self.plan.shrunk_to if member in shrunk else None,
-            seed=seed,
-            group=self.group_id(members, shrunk, seed),
-            round=number,
-            rounds=rounds,
-            partners=tuple(sorted(site_of(address) for address in members)),
-            masked=self.plan.co_training.masked,
+        noise = next(filter(None, map(self._noise_for, sorted(members))), None)
+        return Group(
+            tuple(
+                Member(*parts_of(member), self.plan.shrunk_to if member in shrunk else None)
+                for member in sorted(members)
+            ),
+            self.plan.network.architecture,
+            part.model_copy(update={"private": noise}),
+            rounds,
+            self.plan.network.start,
+            seed,
+            self.plan.co_training.masked,
         )
 
     def _with_noise(self, source: str, recipe: Recipe) -> Recipe:

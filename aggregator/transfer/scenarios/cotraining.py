@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-from aggregator.transfer.answer import Average, Done, Failed
-from aggregator.transfer.course import Script, StoppedError, done, result_of
+from aggregator.transfer.answer import Answer, Average, Done, Failed
+from aggregator.transfer.averaging import FEWEST
+from aggregator.transfer.course import Script, StoppedError, done
 from aggregator.transfer.setup import Setup
 from federation.errors import ModelError
-
-_FEWEST = 2
+from federation.transfer.step import CotrainStep
 
 
 def co_training(
     setup: Setup, members: Sequence[str], shrunk: Sequence[str], target: str, seed: int
 ) -> Script:
-    """Train in rounds with averaging between, and return what the target scored after the last one.
+    """Train in rounds with averaging between, and measure the last average at the target.
 
     A member that fails leaves the group; the target must stay, and somebody to train with.
 
@@ -24,20 +24,33 @@ def co_training(
         target: Address of the target.
         seed: The repetition.
     """
-    start, present = str(setup.plan.network.start), tuple(sorted(members))
-    last = setup.plan.co_training.rounds - 1
-    for number in range(last):
-        steps = {
-            member: setup.common_round(member, members, shrunk, seed, number, start) for member in present
+    group = setup.group(members, shrunk, seed)
+    present, start = group.members, None
+    for number in range(group.rounds):
+        steps = tuple(group.step(member, number, start) for member in present)
+        answers = yield steps
+        arrived = {
+            step.address: step
+            for step, answer in zip(steps, answers, strict=True)
+            if isinstance(answer, Done)
         }
-        answers = dict(zip(present, (yield tuple(steps.values())), strict=True))
-        result_of(answers[target])
-        present = tuple(member for member in present if isinstance(answers[member], Done))
-        if len(present) < _FEWEST:
-            raise StoppedError(next(answer for answer in answers.values() if isinstance(answer, Failed)))
-        averaged = yield from done(Average(tuple(steps[member] for member in present), start))
+        if len(arrived) < FEWEST or target not in arrived:
+            raise StoppedError(_first_failed(answers, steps, target))
+        present = tuple(member for member in present if member.address in arrived)
+        averaged = yield from done(Average(group, tuple(arrived.values())))
         if averaged.model_id is None:
             raise StoppedError(Failed(ModelError.code))
         start = averaged.model_id
-    # Nothing is averaged after the last round, so that only the target needs it.
-    return (yield from done(setup.common_round(target, members, shrunk, seed, last, start)))
+    # What is measured is the average, so that only the target needs the last step.
+    measured = next(member for member in present if member.address == target)
+    return (yield from done(group.step(measured, group.rounds, start)))
+
+
+def _first_failed(answers: Sequence[Answer], steps: Sequence[CotrainStep], target: str) -> Failed:
+    """Return why a round ends the training: the target's own reason before that of others."""
+    failed = {
+        step.address: answer
+        for step, answer in zip(steps, answers, strict=True)
+        if isinstance(answer, Failed)
+    }
+    return failed.get(target) or next(iter(failed.values()))
