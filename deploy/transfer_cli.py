@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aggregator.options import CatalogueOption, JsonOption, print_json
 from aggregator.tables import wide_console
 from deploy import INCOMPLETE, INTERRUPTED
 from federation.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from deploy.transfer_simulation import SimulatedTransfer
+    pass
 
 # Commands that compute import torch inside the function: reading a catalogue must not wait for it.
 
