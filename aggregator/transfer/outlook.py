@@ -3,9 +3,9 @@
 Expected improvement (Mockus 1975; Jones, Schonlau and Welch 1998) on the scale of standings, where sources
 differ and targets do not: which target gains most can hardly be foretold, and on the scale of the metric all
 experiments would go to the few targets whose gains are thought to spread most. The standings of a new source
-and of those that were tried are drawn from their forecasts, no transfer stands where the gain is zero, and what
-counts is by how much the new one is above the best of the others. Forecasts never see an outcome of their
-target, so that what is suggested for it does not depend on how it fared.
+and of those that were tried are drawn from their forecasts, no transfer stands where the gain is zero, and
+what counts is by how much the new one is above the best of the others. Forecasts never see an outcome of
+their target, so that what is suggested for it does not depend on how it fared.
 """
 
 from collections.abc import Mapping

@@ -54,7 +54,7 @@ def say_suggestion(suggestion: Suggestion) -> str:
 def plan_snippet(suggestions: Sequence[Suggestion]) -> str:
     """Return the suggestions as lines for PLAN.toml; empty where there is none.
 
-    A plan runs all its scenarios on all its pairs: suggestions of several scenarios are best split by scenario.
+    A plan runs all its scenarios on all its pairs: split suggestions of several scenarios by scenario.
     """
     if not suggestions:
         return ""
