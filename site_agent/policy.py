@@ -18,7 +18,16 @@ from federation.space import Space
 from federation.trust import TrustMode
 from site_agent.cohort_policy import CohortPolicy
 from site_agent.ledger.budget import Budget, Scope
-from site_agent.policy_tables import ANY, AggregatorTable, CohortTable, Name, PopulationTable, TaskTable
+from site_agent.policy_tables import (
+    ANY,
+    AggregatorTable,
+    CohortTable,
+    Name,
+    PopulationTable,
+    TaskTable,
+    TransferTable,
+)
+from site_agent.transfer.policy import TransferPolicy
 
 POLICY_FILE = "policy.toml"
 """Name of the policy beside the site file."""
@@ -66,6 +75,7 @@ class TaskPolicy:
         private: The terms of releases with noise, alone or in a sum; None where there are none.
         cohort: The sites whose sketches may be summed with its own; None where none may.
         exact_sum_because: Why such a sum may leave without noise, empty where it may not.
+        transfer: What may leave of it in transfer experiments; None: it takes no part in any.
     """
 
     name: str
@@ -77,6 +87,7 @@ class TaskPolicy:
     private: PrivateTerms | None = None
     cohort: CohortPolicy | None = None
     exact_sum_because: str = ""
+    transfer: TransferPolicy | None = None
 
     def allows(self, mode: TrustMode) -> bool:
         """Return whether the task may be released in a trust mode; listening releases nothing."""
@@ -108,6 +119,20 @@ class TaskPolicy:
                 remedy=f'give task.{self.name} in {POLICY_FILE} a budget and "private" or "pooled" in modes',
             )
         return self.private
+
+    @property
+    def in_transfer(self) -> TransferPolicy:
+        """What may leave of the task in transfer experiments.
+
+        Raises:
+            PolicyError: If it takes no part in them.
+        """
+        if self.transfer is None:
+            raise PolicyError(
+                f"task {self.name}: the policy lets it take no part in transfer experiments",
+                remedy=f"add metrics_because to [task.{self.name}.transfer] in {POLICY_FILE} if it shall",
+            )
+        return self.transfer
 
     @property
     def release_rho(self) -> Fraction:
@@ -176,6 +201,7 @@ class Policy(BaseModel):
     population: dict[Name, PopulationTable] = Field(default_factory=dict)
     cohorts: dict[Name, CohortTable] = Field(default_factory=dict, alias="cohort")
     tasks: dict[Name, TaskTable] = Field(default_factory=dict, alias="task")
+    transfer: TransferTable = Field(default_factory=TransferTable)
 
     @model_validator(mode="after")
     def _tasks_fit_their_populations(self) -> "Policy":
@@ -230,6 +256,7 @@ class Policy(BaseModel):
             self._terms(name, table) if table.with_noise else None,
             None if table.cohort is None else self.cohort(table.cohort),
             table.exact_sum_because or "",
+            TransferPolicy.of(name, table.transfer, self.transfer),
         )
 
     def cohort(self, name: str) -> CohortPolicy:

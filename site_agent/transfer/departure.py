@@ -1,0 +1,92 @@
+"""The one place at which it is decided whether a model leaves, and paid for."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from federation.canonical import sha256_hex
+from federation.errors import PolicyError
+from federation.transfer.model import TravellingModel
+from federation.transfer.result import StepResult
+from federation.transfer.step import CotrainStep, SearchStep, Step
+from site_agent.jobs import Site
+from site_agent.policy import TaskPolicy
+from site_agent.transfer.work import Asked
+
+Charge: TypeAlias = Callable[[Site, TaskPolicy, Step, StepResult], StepResult]
+
+
+def recipients(step: Step) -> tuple[str, ...]:
+    """Return the other sites that the model of a step shall travel to."""
+    return tuple(sorted(set(_named(step)) - {step.site}))
+
+
+def require_departure(policy: TaskPolicy, step: Step) -> None:
+    """Raise unless the policy lets everything leave that a step would say; asked before any work.
+
+    Raises:
+        PolicyError: If it does not.
+    """
+    policy.in_transfer.require_measured()
+    to = recipients(step)
+    if to:
+        policy.in_transfer.require_model(to, private=step.recipe.private is not None)
+
+
+def let_leave(asked: Asked, result: StepResult, model: bytes) -> tuple[StepResult, bytes]:
+    """Return what may be said of what was found; the model only where policy and budget let it leave.
+
+    A model that shall travel to its own site alone stays here under its id; later steps can begin at it.
+
+    Args:
+        asked: The step and the site's policy.
+        result: What was found.
+        model: The signed model, or nothing.
+
+    Raises:
+        BudgetError: If no budget pays for the model; nothing leaves then.
+        PolicyError: If the policy does not let it leave.
+    """
+    said = _without_counts(asked.step, result).model_copy(update={"model_id": None})
+    if not model or not _named(asked.step):
+        return said, b""
+    require_departure(asked.policy, asked.step)
+    if recipients(asked.step) and asked.policy.in_transfer.models == "private":
+        said = _paid(asked, said, model)
+    return said.model_copy(update={"model_id": sha256_hex(model)}), model
+
+
+def _named(step: Step) -> tuple[str, ...]:
+    if isinstance(step, SearchStep):
+        return ()
+    return step.partners if isinstance(step, CotrainStep) else step.travels_to
+
+
+def _paid(asked: Asked, result: StepResult, model: bytes) -> StepResult:
+    """Charge the ledger for a model, and return the result with what the model promises."""
+    paid = charge(asked.site, asked.policy, asked.step, result)
+    promised = TravellingModel.from_bytes(model, sha256_hex(model)).privacy
+    if promised is None or promised != paid.privacy:
+        raise PolicyError(
+            f"task {asked.policy.name}: a model promises {promised}, but {paid.privacy} was paid for",
+            remedy="use one version of fedprint for all of the site",
+        )
+    return paid
+
+
+def _without_counts(step: Step, result: StepResult) -> StepResult:
+    """Leave out what a model that is trained with noise would not tell: exact counts, and times."""
+    if step.recipe.private is None:
+        return result
+    return result.model_copy(update={"n_train": step.n_train or 0, "seconds": 0.0})
+
+
+def _nobody_pays(site: Site, policy: TaskPolicy, step: Step, result: StepResult) -> StepResult:
+    del site, step, result
+    raise PolicyError(
+        f"task {policy.name}: this version cannot charge the ledger for a model",
+        remedy="upgrade the site, or let exact models leave",
+    )
+
+
+charge: Charge = _nobody_pays
+"""Charges the ledger for one model, once however often it is asked, and adds what was paid to the result."""
