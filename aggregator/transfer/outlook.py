@@ -1,9 +1,11 @@
 """What an experiment that was not done yet promises a target: the expected improvement of its best choice.
 
-Jones, Schonlau and Welch 1998, eq. 15: with a gain that is about normal, of mean μ and deviation σ, and a best
-choice so far of gain b, no transfer included, the expected improvement is σφ(u) + (μ − b)Φ(u), u = (μ − b)/σ.
-The forecast of a source never sees an outcome of its target. What was measured there says only how much is
-to be beaten, and how high gains are at this target as a whole.
+Expected improvement (Mockus 1975; Jones, Schonlau and Welch 1998) on the scale of standings, where sources
+differ and targets do not: which target gains most can hardly be foretold, and on the scale of the metric all
+experiments would go to the few targets whose gains are thought to spread most. The standings of a new source
+and of those that were tried are drawn from their forecasts, no transfer stands where the gain is zero, and
+what counts is by how much the new one is above the best of the others. Forecasts never see an outcome of
+their target, so that what is suggested for it does not depend on how it fared.
 """
 
 from collections.abc import Mapping
@@ -12,16 +14,14 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-from scipy.special import ndtr
 
 from aggregator.recommender import LearnedRecommender
 from aggregator.recommender.evidence import Indices
 from aggregator.recommender.gain import GainModel
 from aggregator.study import Floats, Mask
 
-_ONE_SIGMA = 0.6827
-_BETWEEN = 4.0  # variance between targets over that within one, as in the published outcomes
-_MAD_TO_DEVIATION = 1.2533  # √(π/2), for normal gains
+_N_DRAWS = 400
+_FARTHEST = 2.0  # standing beyond which no transfer is not placed: few sources reach it
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +32,11 @@ class Outlook:
         target: Position of the target among the tasks.
         sources: int64 [n_sources], positions of the sources that may serve it.
         standing: float64 [n_sources], predicted without any outcome of the target.
-        deviation: float64 [n_sources], standard deviation of that prediction.
+        deviation: float64 [n_sources], standard deviation of what will be measured around it.
         parts: Meaning → float64 [n_sources], its part of the standing.
         model: From standings to gains.
-        gain: float64 [n_sources], measured or believed gains; NaN where there is none.
-        known: bool [n_sources], which sources were measured or are believed to be.
+        known: bool [n_sources], which sources were measured or are taken to be.
+        barred: bool [n_sources], which ones policies forbid.
     """
 
     target: int
@@ -45,76 +45,68 @@ class Outlook:
     deviation: Floats
     parts: Mapping[str, Floats]
     model: GainModel
-    gain: Floats
     known: Mask
+    barred: Mask
 
     @classmethod
-    def of(cls, recommender: LearnedRecommender, target: int) -> Self:
+    def of(cls, recommender: LearnedRecommender, target: int, barred: Mask) -> Self:
         """Return the outlook of a target.
 
         Args:
             recommender: What was learned in the setting.
             target: Position of the target.
+            barred: bool [n_tasks], which sources policies forbid.
         """
         evidence = recommender.evidence
         sources = np.flatnonzero(evidence.allowed[:, target])
-        standing, deviation, parts = recommender.unseen(target).predict(sources, target)
+        unseen = recommender.unseen(target)
+        standing, uncertain, parts = unseen.predict(sources, target)
+        chance = unseen.terms.components.noise + unseen.terms.components.shared_noise
+        deviation = np.sqrt(uncertain**2 + chance)
         known = np.isfinite(evidence.mean[sources, target])
-        gain = evidence.gain[sources, target]
-        return cls(target, sources, standing, deviation, parts, recommender.gains(target), gain, known)
-
-    @property
-    def best(self) -> float:
-        """Gain of the best choice so far, doing without a source being one."""
-        return float(np.nanmax(np.append(self.gain, 0.0)))
-
-    @cached_property
-    def mean(self) -> Floats:
-        """Expected gain, float64 [n_sources]: the forecast, moved by how it missed what was measured here."""
-        forecast = self.model.gain(self.standing)
-        tried = np.isfinite(self.gain)
-        n = int(tried.sum())
-        missed = float((self.gain - forecast)[tried].mean()) if n else 0.0
-        return np.asarray(forecast + missed * _BETWEEN * n / (_BETWEEN * n + 1))
-
-    @cached_property
-    def spread(self) -> Floats:
-        """Standard deviation of the gain, float64 [n_sources]; less once the target's level is known."""
-        n = int(np.isfinite(self.gain).sum())
-        if n:
-            within = _MAD_TO_DEVIATION * self.model.spread * np.sqrt(1 + 1 / n)
-            usual = np.full(len(self.sources), within)
-        else:
-            low, high = self.model.interval(self.standing, _ONE_SIGMA)
-            usual = (high - low) / 2
-        own = (self.model.spread * self.model.slope) ** 2 * (self.deviation**2 - np.mean(self.deviation**2))
-        return np.asarray(np.sqrt(np.maximum(usual**2 + own, (0.1 * usual) ** 2)))
+        model = recommender.gains(target)
+        return cls(target, sources, standing, deviation, parts, model, known, barred[sources])
 
     @cached_property
     def improvement(self) -> Floats:
-        """Expected improvement of the best choice, float64 [n_sources]; zero where measured."""
-        spread = np.maximum(self.spread, 1e-12)
-        u = (self.mean - self.best) / spread
-        density = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
-        expected = spread * density + (self.mean - self.best) * ndtr(u)
-        return np.asarray(np.where(self.known, 0.0, np.maximum(expected, 0.0)))
+        """Expected improvement of the best choice in standing, float64 [n_sources]; zero where not open."""
+        drawn = self.standing + self.deviation * _draws(len(self.sources))
+        rival = np.maximum(drawn[:, self.known].max(axis=1, initial=-np.inf), self._no_transfer)
+        expected = np.maximum(drawn - rival[:, None], 0.0).mean(axis=0)
+        return np.asarray(np.where(self.known | self.barred, 0.0, expected))
 
-    def without(self, forbidden: Mask) -> Self:
-        """Return the outlook in which some sources promise nothing.
+    @property
+    def improvement_in_metric(self) -> Floats:
+        """The same in the metric, float64 [n_sources]."""
+        return self.improvement * self.model.spread * self.model.slope
 
-        Args:
-            forbidden: bool [n_sources].
-        """
-        return replace(self, known=self.known | forbidden)
+    @property
+    def n_tried(self) -> int:
+        """Number of sources that were measured or are taken to be."""
+        return int(self.known.sum())
 
-    def believing(self, place: int) -> Self:
-        """Return the outlook as if one source had been measured and gained what is expected.
+    def trying(self, place: int) -> Self:
+        """Return the outlook once one more source is tried.
 
-        So a list of suggestions does not name all sources of the one target that promises most.
+        So a list of suggestions does not name all sources of one target.
 
         Args:
             place: Position among ``sources``.
         """
-        gain, known = self.gain.copy(), self.known.copy()
-        gain[place], known[place] = self.mean[place], True
-        return replace(self, gain=gain, known=known)
+        known = self.known.copy()
+        known[place] = True
+        return replace(self, known=known)
+
+    @property
+    def _no_transfer(self) -> float:
+        """Standing at which a source gains nothing."""
+        rise = self.model.spread * self.model.slope
+        if rise <= 0:
+            return -_FARTHEST
+        gain = float(self.model.gain(np.zeros(1))[0])
+        return float(np.clip(-gain / rise, -_FARTHEST, _FARTHEST))
+
+
+def _draws(n_sources: int) -> Floats:
+    """The same standard normal draws for everyone, float64 [n_draws, n_sources]."""
+    return np.random.default_rng(0).standard_normal((_N_DRAWS, n_sources))

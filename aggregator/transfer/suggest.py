@@ -1,18 +1,20 @@
 """Which experiments to do next: those that promise their targets most for the time they take."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from aggregator.recommender import LearnedRecommender
+from aggregator.recommender.learned import LEVEL
 from aggregator.recommender.reasons import reasons, visible
 from aggregator.report.words import say_plural
 from aggregator.study import Setting, Study
 from aggregator.transfer.cost import Costs
 from aggregator.transfer.outlook import Outlook
+from federation.names import task_key
+from federation.transfer.messages import Offer
 
-_ONE_SIGMA_TO_80 = 1.2816
 Allowed = Callable[[str, str, str], bool]
 """Whether policies allow an experiment: scenario, source, target."""
 
@@ -85,7 +87,8 @@ def suggest(
     """
     wanted = [study.index[target] for target in (study.targets if targets is None else targets)]
     learned = [_learn(study, setting, wanted, allowed, nearest_by) for setting in settings]
-    spent, found = costs or Costs(), []
+    spent = costs or Costs()
+    found: list[Suggestion] = []
     while len(found) < n:
         choice = _best(study, learned, spent)
         if choice is None:
@@ -93,7 +96,7 @@ def suggest(
         each, target, place = choice
         found.append(_suggestion(study, each, target, place, spent))
         outlook = each.outlooks[target]
-        each.outlooks[target] = outlook.believing(place)
+        each.outlooks[target] = outlook.trying(place)
         spent = spent.with_source(each.setting.scenario, study.tasks[int(outlook.sources[place])])
     return tuple(found)
 
@@ -104,12 +107,9 @@ def _learn(
     recommender = LearnedRecommender.fit(study, setting, nearest_by=nearest_by)
     outlooks = {}
     for target in targets:
-        outlook = Outlook.of(recommender, target)
-        if allowed is not None:
-            address = study.tasks[target]
-            forbidden = [not allowed(setting.scenario, study.tasks[s], address) for s in outlook.sources]
-            outlook = outlook.without(np.array(forbidden, dtype=bool))
-        outlooks[target] = outlook
+        address = study.tasks[target]
+        barred = [allowed is not None and not allowed(setting.scenario, s, address) for s in study.tasks]
+        outlooks[target] = Outlook.of(recommender, target, np.array(barred, dtype=bool))
     return _Setting(recommender, outlooks)
 
 
@@ -131,18 +131,19 @@ def _best(study: Study, learned: Sequence[_Setting], costs: Costs) -> tuple[_Set
 def _suggestion(study: Study, each: _Setting, target: int, place: int, costs: Costs) -> Suggestion:
     outlook, setting = each.outlooks[target], each.setting
     source, address = study.tasks[int(outlook.sources[place])], study.tasks[target]
-    mean, reach = float(outlook.mean[place]), _ONE_SIGMA_TO_80 * float(outlook.spread[place])
+    standing = outlook.standing[place : place + 1]
+    (low, high), gain = outlook.model.interval(standing, LEVEL), outlook.model.gain(standing)
     seconds = costs.estimate(setting.scenario, source, address) if costs.known else float("nan")
     return Suggestion(
         setting.scenario,
         setting.metric,
         source,
         address,
-        float(outlook.improvement[place]),
+        float(outlook.improvement_in_metric[place]),
         seconds,
-        mean,
-        mean - reach,
-        mean + reach,
+        float(gain[0]),
+        float(low[0]),
+        float(high[0]),
         (
             *_source_reasons(each, target, place),
             _say_target(outlook),
@@ -161,13 +162,9 @@ def _source_reasons(each: _Setting, target: int, place: int) -> tuple[str, ...]:
 
 
 def _say_target(outlook: Outlook) -> str:
-    n = int(np.isfinite(outlook.gain).sum())
-    if not n:
-        return "nothing was tried at the target yet"
-    tried = f"{say_plural(n, 'source')} tried or suggested at the target"
-    if outlook.best <= 0:
-        return f"{tried}, none better than no transfer"
-    return f"{tried}, the best with {outlook.best:+.3f}".replace("-", "−")
+    if not outlook.n_tried:
+        return "no source was tried at the target yet"
+    return f"{say_plural(outlook.n_tried, 'source')} tried or suggested at the target"
 
 
 def _say_cost(scenario: str, source: str, costs: Costs) -> tuple[str, ...]:
@@ -175,3 +172,27 @@ def _say_cost(scenario: str, source: str, costs: Costs) -> tuple[str, ...]:
         return ()
     trained = costs.is_trained(scenario, source)
     return ("the source's part is done already",) if trained else ("the source has to begin from nothing",)
+
+
+def allowed_by(offers: Mapping[str, Sequence[Offer]]) -> Allowed:
+    """Return what the policies of sites allow, as far as they answered a roll call.
+
+    Figures may leave of both tasks; where weights are passed on, the source's may travel to the target's
+    site, and in co-training the reverse too.
+
+    Args:
+        offers: Site → what it offers.
+    """
+    known = {task_key(site, offer.task): offer for site, stated in offers.items() for offer in stated}
+
+    def allowed(scenario: str, source: str, target: str) -> bool:
+        if not all(task in known and known[task].measured for task in (source, target)):
+            return False
+        travels = {"pretraining": [(source, target)], "co_training": [(source, target), (target, source)]}
+        return all(_may_travel(known[a], b.partition("/")[0]) for a, b in travels.get(scenario, []))
+
+    return allowed
+
+
+def _may_travel(offer: Offer, site: str) -> bool:
+    return bool(offer.models) and (not offer.models_to or site in offer.models_to)
