@@ -8,3 +8,6 @@ INTERRUPTED = 130
 
 INCOMPLETE = 3
 """Exit status of a run that finished without some of its sites, tasks or experiments."""
+
+REPORTS_FOLDER = "transfer"
+"""Folder beside the catalogue with a folder per plan of transfer experiments."""

@@ -3,22 +3,20 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from aggregator.options import CatalogueOption, JsonOption, open_catalogue, print_json
 from aggregator.tables import wide_console
-from deploy import INCOMPLETE, INTERRUPTED
+from deploy import INCOMPLETE, INTERRUPTED, REPORTS_FOLDER
 from federation.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 # Commands that compute import torch inside the function: reading a catalogue must not wait for it.
 
 app = typer.Typer(no_args_is_help=True, help="Experiments that say whether a source helps a target.")
 
-NameOption = Annotated[str | None, typer.Option("--name", help="Name of the plan; by default the latest.")]
+NameOption = Annotated[str, typer.Option("--name", help="Name of the plan; by default the latest.")]
 
 
 @app.command()
@@ -52,3 +50,63 @@ def run(
     console.print(f"finished in {time.monotonic() - started:.0f} s")
     if not complete:
         raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def status(name: NameOption = "", catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """Show how far a plan is, also while it runs."""
+    from deploy.transfer_status import Status
+
+    found = Status.read(open_catalogue(catalogue), name)
+    if as_json:
+        print_json(found.to_json())
+        return
+    console = wide_console()
+    console.print(found.table())
+    for line in found.lines():
+        console.print(line, markup=False)
+
+
+@app.command()
+def report(
+    name: NameOption = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; by default transfer/NAME at the catalogue.")
+    ] = None,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write page and tables about a plan; what is there is replaced."""
+    from aggregator.transfer.queue import find_plan
+    from aggregator.transfer.report import report_plan
+    from aggregator.transfer.report.write import JSON
+
+    store = open_catalogue(catalogue)
+    folder = output or store.path.parent / REPORTS_FOLDER / find_plan(store, name).plan.name
+    page, *tables = report_plan(store, folder, name)
+    if as_json:
+        typer.echo((folder / JSON).read_text("utf-8"), nl=False)
+        return
+    wide_console().print(f"report: {page}\ntables: {folder}, {len(tables)} files", markup=False)
+
+
+@app.command()
+def suggest(
+    name: NameOption = "",
+    top: Annotated[int, typer.Option("--top", min=1, help="How many.")] = 10,
+    metric: Annotated[str, typer.Option(help="What is to be improved.")] = "auroc",
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Suggest the experiments that would teach most for their time."""
+    from aggregator.transfer.next_experiments import suggest_next
+
+    from deploy.transfer_suggestions import suggestion_json, suggestion_lines
+
+    found = suggest_next(open_catalogue(catalogue), name, top, metric=metric)
+    if as_json:
+        print_json({"suggestions": [suggestion_json(each) for each in found]})
+        return
+    console = wide_console()
+    for line in suggestion_lines(found):
+        console.print(line, markup=False)

@@ -1,14 +1,13 @@
 """A plan from start to end on this machine: progress, findings, report."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from aggregator.store import Catalogue
-from aggregator.transfer.experiment import Finding
-from aggregator.transfer.report import write_report
+from aggregator.transfer.report import report_plan
+from deploy import REPORTS_FOLDER
 from deploy.progress_display import ProgressDisplay
 from deploy.transfer_demo import prepare_demo as demo_experiments
 from deploy.transfer_display import TransferDisplay
@@ -16,9 +15,6 @@ from deploy.transfer_results import show_findings
 from deploy.transfer_simulation import SimulatedTransfer, prepare_transfer, run_transfer
 from deploy.transfer_watch import Watch
 from federation.errors import FedprintError
-
-REPORTS_FOLDER = "transfer"
-"""Beside the catalogue; one folder per plan."""
 
 
 def prepare_plan_file(plan: Path, console: Console) -> SimulatedTransfer:
@@ -49,9 +45,8 @@ def carry_out(simulated: SimulatedTransfer, console: Console) -> bool:
     console.print(f"[bold]•[/bold] experiments of plan {plan.name} on {n_sites} sites")
     with TransferDisplay(console, watch.standing).shown():
         run_transfer(simulated)
-    findings = watch.findings()
-    complete = show_findings(findings, simulated.problems(), console)
-    _leave_report(simulated, findings, console)
+    complete = show_findings(watch.findings(), simulated.problems(), console)
+    _leave_report(simulated, console)
     return complete
 
 
@@ -64,11 +59,11 @@ def _miss_fingerprints(simulated: SimulatedTransfer, console: Console) -> None:
     )
 
 
-def _leave_report(simulated: SimulatedTransfer, findings: Sequence[Finding], console: Console) -> None:
+def _leave_report(simulated: SimulatedTransfer, console: Console) -> None:
     folder = simulated.prepared.catalogue.parent / REPORTS_FOLDER / simulated.plan.name
     catalogue = Catalogue(simulated.prepared.catalogue)
     try:
-        page, *tables = write_report(findings, catalogue, folder, plan=simulated.plan.model_dump(mode="json"))
+        page, *tables = report_plan(catalogue, folder, simulated.plan.name)
     except FedprintError as error:
         console.print(f"[yellow]no report:[/yellow] {escape(str(error))}")
         return
