@@ -39,6 +39,9 @@ def choose_pairs(
         apart: Groups of tasks that never serve each other.
         distances: The catalogue's, as far as it has any.
     """
+    if plan.pairs:
+        named = sorted(plan.pairs, key=lambda pair: (pair[1], pair[0]))
+        return tuple(pair for pair in named if _may_serve(*pair, apart))
     targets = sorted(known) if plan.targets == "all" else sorted(plan.targets)
     sources = sorted(known) if plan.sources == "all" else sorted(plan.sources)
     chosen: list[Pair] = []
@@ -55,7 +58,7 @@ def check_addresses(plan: TransferPlan, sites: Collection[str]) -> None:
         UnknownNameError: Naming the first that is not.
     """
     named = [tasks for tasks in (plan.targets, plan.sources) if not isinstance(tasks, str)]
-    for address in sorted(chain(*named, *plan.co_training.groups)):
+    for address in sorted(chain(*named, *plan.pairs, *plan.co_training.groups)):
         if site_of(address) not in sites:
             raise UnknownNameError(
                 f"plan {plan.name} names {address}, whose site is not enrolled",

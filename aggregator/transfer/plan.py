@@ -156,6 +156,8 @@ class TransferPlan(Strict):
         sources: Addresses of the tasks that help, or all.
         sources_per_target: How many sources each target tries, half of them the nearest by the catalogue's
             distance and half by chance; 0: all. Chosen once, before any outcome is seen.
+        pairs: Source and target of every transfer, in place of the choice that ``targets``, ``sources`` and
+            ``sources_per_target`` make; ``fedprint transfer suggest`` writes them.
         baselines: Where targets begin without a source.
         n_train: Training images that a target is shrunk to; 0: all it has.
         slice_s: Seconds after which a site reports how far it is.
@@ -180,6 +182,7 @@ class TransferPlan(Strict):
     targets: Literal["all"] | Tasks = "all"
     sources: Literal["all"] | Tasks = "all"
     sources_per_target: int = Field(0, ge=0)
+    pairs: tuple[Annotated[tuple[str, str], Field(strict=False)], ...] = Field((), strict=False)
     baselines: tuple[PlainStart, ...] = Field(("imagenet", "scratch"), strict=False, min_length=1)
     n_train: int = Field(0, ge=0, le=10_000_000)
     slice_s: float = Field(20.0, gt=0, le=3600)
@@ -207,6 +210,15 @@ class TransferPlan(Strict):
             if not tasks:
                 raise ValueError('names no task; "all" means every one')
         return tasks
+
+    @field_validator("pairs")
+    @classmethod
+    def _are_pairs(cls, pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        _each_once(pairs, "the pair")
+        for source, target in pairs:
+            if _is_address(source) == _is_address(target):
+                raise ValueError(f"{source!r} is source and target of a pair")
+        return pairs
 
     @field_validator("seeds", "scenarios", "baselines")
     @classmethod

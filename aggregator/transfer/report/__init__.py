@@ -1,5 +1,5 @@
 """What transfer experiments found, as one offline page and as tables: docs/transfer-report.md."""
 
-from aggregator.transfer.report.write import write_report
+from aggregator.transfer.report.write import report_plan, write_report
 
-__all__ = ["write_report"]
+__all__ = ["report_plan", "write_report"]

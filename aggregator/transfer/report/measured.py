@@ -8,10 +8,13 @@ from statistics import fmean
 from aggregator.outcomes import Outcome
 from aggregator.recommender.consortium import by_setting
 from aggregator.study import SCENARIOS, Study
-from aggregator.transfer.experiment import Finding
+from aggregator.transfer.experiment import Experiment, Finding
 from federation.transfer.result import CROSS_ENTROPY, METRICS
 
 TRANSFER, WITHOUT = "transfer", ("imagenet", "scratch")
+TOGETHER = " + "
+"""Between the addresses of several sources that train together."""
+
 _RANKED = tuple(metric for metric in METRICS if metric != CROSS_ENTROPY)
 
 
@@ -109,9 +112,14 @@ def with_outcomes(study: Study, findings: Sequence[Finding]) -> tuple[Study, lis
         findings: Comparable findings.
     """
     outcomes = _outcomes(findings)
+    together = {f.experiment.source for f in done(findings) if TOGETHER in f.experiment.source}
     strangers = {task for each in outcomes for task in (each.source, each.target)} - set(study.tasks)
     found = by_setting(outcomes, {task: i for i, task in enumerate(study.tasks)})
     notes = []
+    if together:
+        notes.append(
+            "Common trainings of three tasks or more have no single source; no ranking is judged by them."
+        )
     if strangers:
         notes.append(
             f"Not in the catalogue, so that no distance speaks of them: {', '.join(sorted(strangers))}."
@@ -132,7 +140,7 @@ def _outcomes(findings: Sequence[Finding]) -> list[Outcome]:
     for each in done(findings):
         asked = each.experiment
         for metric in _RANKED:
-            if metric in each.scores and asked.scenario in SCENARIOS and asked.source != asked.target:
+            if metric in each.scores and asked.scenario in SCENARIOS and _is_pair(asked):
                 repetition = (asked.scenario, metric, asked.seed, asked.target)
                 if metric in each.baseline:
                     baselines.setdefault(repetition, each.baseline[metric])
@@ -141,6 +149,11 @@ def _outcomes(findings: Sequence[Finding]) -> list[Outcome]:
                 )
                 found[measured.key] = measured
     return [replace(each, baseline=baselines.get(each.repetition)) for each in found.values()]
+
+
+def _is_pair(asked: Experiment) -> bool:
+    """Whether there is one source; where several train together, nobody can say whose merit it is."""
+    return asked.source != asked.target and TOGETHER not in asked.source
 
 
 def _pair_gain(

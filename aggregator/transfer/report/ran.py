@@ -7,7 +7,7 @@ from typing import Any
 
 from aggregator.study import SCENARIOS
 from aggregator.transfer.experiment import Finding, State
-from aggregator.transfer.report.measured import TRANSFER
+from aggregator.transfer.report.measured import TOGETHER, TRANSFER
 from aggregator.transfer.report.table import Table
 
 _STATES: tuple[State, ...] = ("done", "failed", "running", "waiting")
@@ -46,7 +46,7 @@ def what_ran(findings: Sequence[Finding], plan: Mapping[str, Any]) -> Ran:
         plan: The plan as nested tables, empty where it is not known.
     """
     asked = [finding.experiment for finding in findings]
-    tasks = sorted({task for each in asked for task in (each.source, each.target) if task})
+    tasks = sorted({task for each in asked for task in (*each.source.split(TOGETHER), each.target) if task})
     states = Counter(finding.state for finding in findings)
     return Ran(
         n_experiments=len(findings),

@@ -11,6 +11,7 @@ from aggregator.store import Catalogue
 from aggregator.transfer.experiment import Finding
 from aggregator.transfer.report.contents import Consortium, contents
 from aggregator.transfer.report.hypotheses import Rankings
+from aggregator.transfer.report.load import executed
 from aggregator.transfer.report.page import render
 from aggregator.transfer.report.tables import tables, to_json
 from federation.errors import TransferError
@@ -46,6 +47,19 @@ def write_report(
         StoreError: If the folder cannot be written to, or the catalogue cannot be read.
     """
     return write_tables(findings, read_consortium(catalogue, rankings or {}), folder, plan)
+
+
+def report_plan(catalogue: Catalogue, folder: Path, name: str = "") -> list[Path]:
+    """Write the report on the plan of a name that was begun last, by default of any.
+
+    Raises:
+        UnknownNameError: If there is none.
+        TransferError: If nothing of it was begun.
+        StoreError: If the folder cannot be written to, or the catalogue cannot be read.
+    """
+    found = executed(catalogue, name)
+    plan = found.known.plan.model_dump(mode="json", exclude_defaults=True)
+    return write_report(found.findings, catalogue, folder, plan=plan, rankings=found.rankings)
 
 
 def write_tables(
