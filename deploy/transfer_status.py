@@ -64,7 +64,7 @@ class Status:
         title = f"plan {self.known.plan.name}: {self.count('done')} of {len(self.findings)} experiments done"
         table = Table("scenario", *_STATES, box=box.SIMPLE_HEAD, title=title, title_justify="left")
         for scenario in dict.fromkeys(finding.experiment.scenario for finding in self.findings):
-            states = [f.state for f in self.findings if f.experiment.scenario == scenario]
+            states: list[str] = [f.state for f in self.findings if f.experiment.scenario == scenario]
             table.add_row(scenario.replace("_", "-"), *(str(states.count(state)) for state in _STATES))
         return table
 
