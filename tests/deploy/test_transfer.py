@@ -56,7 +56,9 @@ def findings(folder):
 
 
 def figures(folder):
-    return {each.experiment: (each.state, each.scores, each.baseline, each.steps) for each in findings(folder)}
+    return {
+        each.experiment: (each.state, each.scores, each.baseline, each.steps) for each in findings(folder)
+    }
 
 
 def begun(folder):
@@ -151,7 +153,11 @@ def test_a_site_that_takes_no_part_fails_alone(tmp_path, fedprint):
     status, out, _ = fedprint("transfer", "run", plan)
     assert status == 3
     states = {f.experiment.source: (f.state, f.reason) for f in findings(tmp_path)}
-    assert states == {"": ("done", ""), "anna/digits": ("done", ""), "cork/digits": ("failed", "policy at cork")}
+    assert states == {
+        "": ("done", ""),
+        "anna/digits": ("done", ""),
+        "cork/digits": ("failed", "policy at cork"),
+    }
     assert "policy at cork" in out
 
 
