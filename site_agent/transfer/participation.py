@@ -101,6 +101,7 @@ def _answer(site: Site, request: TransferRequest) -> TransferReply:
     files = steps.of(request.step.step_id)
     ended = files.ended()
     if ended is not None:
+        files.tidy(ended)
         return _final(site, request, ended)
     with steps.alone():
         ended = files.ended()
