@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as F  # noqa: N812, the name it
 from federation.transfer.augmentation import AugmentationPolicy, Operation
 from federation.transfer.magnitudes import MAGNITUDES
 from site_agent.training.geometry import rotated, scaled, sheared, shifted
+from site_agent.training.plain_augmentation import plain_augmentation
 
 Augmenter = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 """Images uint8 [B, 3, S, S] and a source of chance → images of the same shape and type."""
@@ -32,7 +33,7 @@ PLAIN = AugmentationPolicy(
     ),
     origin="plain",
 )
-"""What is done where no policy is named: half of the images mirrored, shifts of up to 1/16 of the side."""
+"""What is done where no policy is named, as a policy: half of the images mirrored, shifts of up to 1/16."""
 
 
 def augmenter(policy: AugmentationPolicy | None) -> Augmenter:
@@ -42,6 +43,8 @@ def augmenter(policy: AugmentationPolicy | None) -> Augmenter:
     and Python are neither read nor moved. The images that are passed in stay as they are.
     """
     chains = (policy or PLAIN).chains
+    if chains == PLAIN.chains:
+        return plain_augmentation
 
     def augment(images: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
         augmented = images.clone()
