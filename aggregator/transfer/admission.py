@@ -36,7 +36,7 @@ def admit(step: Step, reply: TransferReply, public_key: str) -> StepResult:
 
 def sends_model(step: Step) -> bool:
     """Return whether a model must come with the result of a step."""
-    if isinstance(step, CotrainStep) and (step.masked or step.round == step.rounds):
+    if isinstance(step, CotrainStep) and (step.round == step.rounds - 1 or (step.masked and step.round)):
         return False
     return bool(recipients(step))
 

@@ -8,19 +8,20 @@ from flwr.serverapp import Grid
 from aggregator.cohort_config import CohortConfig
 from aggregator.rounds.round_store import RoundStore
 from aggregator.transfer.answer import Average
-from aggregator.transfer.averaging import Trained, average_backbones
+from aggregator.transfer.fedavg import average_round
 from aggregator.transfer.masked import Masking, agreed_start, masked_average
 from aggregator.transfer.models import ModelFiles
-from federation.errors import ConfigError, ModelError, TransferError
+from federation.errors import ConfigError, ModelError
 from federation.identity import Identity
 from federation.transfer.averaging import signed_average
-from federation.transfer.model import Normalization, TravellingModel, Weights
+from federation.transfer.model import TravellingModel
 from federation.transfer.result import StepResult
 
 SIGNER = "aggregator"
 """What averages name as their site."""
 
 _NOTED = 20
+Sent = Mapping[str, TravellingModel]
 
 
 @dataclass(frozen=True)
@@ -58,43 +59,41 @@ class Averager:
             RoundError: If the sum under masks cannot be opened.
         """
         start = None if work.start is None else self.models.load(work.start)
-        if work.group.masked:
-            weights, normalization, notes = self._masked(work, results, start)
-        else:
-            weights, normalization, notes = self._plain(work, results, start)
-        signer = replace(self.aggregator, name=SIGNER)
-        named = (work.network, normalization, work.group.group_id, work.number, signer)
-        model_id = self.models.keep(signed_average(weights, *named).to_bytes())
+        sent = self._sent(work, results)
+        averaged, notes = (self._masked if work.masked else self._plain)(work, results, sent, start)
+        model_id = self.models.keep(averaged.to_bytes())
         return StepResult(n_train=0, n_classes=1, model_id=model_id, notes=notes[:_NOTED])
 
     def _plain(
-        self, work: Average, results: Sequence[StepResult], start: TravellingModel | None
-    ) -> tuple[Weights, Normalization, tuple[str, ...]]:
-        sent = self._sent(work, results)
-        counts = dict(zip(sent, (_counted(work, result) for result in results), strict=True))
-        trained = {who: Trained(model.weights, counts[who]) for who, model in sent.items()}
-        average = average_backbones(trained, None if start is None else start.weights)
+        self, work: Average, results: Sequence[StepResult], sent: Sent, start: TravellingModel | None
+    ) -> tuple[TravellingModel, tuple[str, ...]]:
+        counts = {step.address: found.n_train for step, found in zip(work.steps, results, strict=True)}
+        averaged, average = average_round(work.steps, sent, counts, start, self._signer)
         notes = [f"{who} was shortened to {factor:.3g}" for who, factor in average.judged.shortened.items()]
         notes += [f"{who} was left out: {why}" for who, why in average.judged.dropped.items()]
-        return average.weights, _common_normalization(sent), tuple(notes)
+        return averaged, tuple(notes)
 
     def _masked(
-        self, work: Average, results: Sequence[StepResult], start: TravellingModel | None
-    ) -> tuple[Weights, Normalization, tuple[str, ...]]:
+        self, work: Average, _results: Sequence[StepResult], sent: Sent, start: TravellingModel | None
+    ) -> tuple[TravellingModel, tuple[str, ...]]:
         """Open the sum of the updates; in the first round sites send the backbone at which they began."""
-        if start is None:
-            sent = self._sent(work, results)
-            weights = agreed_start({who: model.weights for who, model in sent.items()})
-            normalization = _common_normalization(sent)
-        else:
-            weights, normalization = start.weights, start.normalization
+        first = next(iter(sent.values())) if start is None else start
+        starts = {who: model.weights for who, model in sent.items()}
+        weights = agreed_start(starts) if start is None else start.weights
         masking = Masking(self._cohort(work), self.rounds, self.job_id)
-        found = masked_average(
-            self.grid, self.aggregator, self.roster, work.group, work.number, weights, masking
-        )
-        return found.weights, normalization, (f"{len(found.contributors)} sites under masks",)
+        step = work.steps[0]
+        found = masked_average(self.grid, self.aggregator, self.roster, step, weights, masking)
+        averaged = signed_average(found.weights, first.normalization, step, self._signer)
+        return averaged, (f"{len(found.contributors)} sites under masks",)
+
+    @property
+    def _signer(self) -> Identity:
+        return replace(self.aggregator, name=SIGNER)
 
     def _sent(self, work: Average, results: Sequence[StepResult]) -> dict[str, TravellingModel]:
+        """Return address → what its site sent; of masked updates nothing after the first round."""
+        if work.masked and work.start is not None:
+            return {}
         sent = {}
         for step, result in zip(work.steps, results, strict=True):
             if result.model_id is None:
@@ -103,7 +102,7 @@ class Averager:
         return sent
 
     def _cohort(self, work: Average) -> str:
-        members = set(work.group.partners)
+        members = set(work.steps[0].partners)
         for cohort in self.cohorts:
             if set(cohort.sites) == members:
                 return cohort.name
@@ -111,18 +110,3 @@ class Averager:
             f"no cohort of the hub file has exactly the sites {', '.join(sorted(members))}",
             remedy="add one: its sites' policies decide whether they sum under masks",
         )
-
-
-def _counted(work: Average, result: StepResult) -> int:
-    """Return a site's number of training images; one that trains with noise does not tell it."""
-    return 1 if work.group.recipe.private is not None else result.n_train
-
-
-def _common_normalization(sent: Mapping[str, TravellingModel]) -> Normalization:
-    found = {model.normalization for model in sent.values()}
-    if len(found) > 1:
-        raise TransferError(
-            f"backbones of one group have different normalisations: {', '.join(sorted(found))}",
-            remedy="use the same fedprint version everywhere",
-        )
-    return found.pop()

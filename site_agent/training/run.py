@@ -1,7 +1,7 @@
 """The training of one step: opened for every slice of time, it goes on where the last one ended."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
@@ -147,6 +147,16 @@ class TrainingRun:
     def finished(self) -> bool:
         """Whether every epoch is done."""
         return self._epoch >= self._step.recipe.epochs
+
+    @property
+    def n_train(self) -> int:
+        """How many images it trains on."""
+        return len(self._examples(TRAIN))
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes its task has."""
+        return len(self._source.class_names)
 
     def advance(self, slice_s: float) -> Progress:
         """Train whole epochs until a slice of time is over, and make that durable.
