@@ -14,6 +14,8 @@ from aggregator.transfer.queue import Queue, plan_id_of
 from deploy import cli
 from deploy.transfer_simulation import prepare_transfer, run_transfer
 from federation.envelope import Envelope
+from federation.transfer.model import TravellingModel
+from federation.transfer.result import StepResult
 from site_agent.state import SiteState
 from site_agent.transfer.turn import BEGUN
 
@@ -57,7 +59,7 @@ def findings(folder):
 
 def figures(folder):
     return {
-        each.experiment: (each.state, each.scores, each.baseline, each.steps) for each in findings(folder)
+        each.experiment: (each.state, each.scores, each.baseline) for each in findings(folder)
     }
 
 
@@ -96,25 +98,28 @@ def test_no_image_and_no_file_name_leaves_a_site(finished):
             assert (image / 255).astype(np.float32).tobytes() not in up
 
 
+def replies(sent):
+    """Return what sites said, read as the aggregator reads it."""
+    records = [each.message.content for each in sent if each.direction == "up" and each.message.has_content()]
+    return [Envelope.from_record(Envelope.kind_of(record), record) for record in records]
+
+
 def test_only_answers_to_roll_calls_and_steps_leave_a_site(finished):
-    envelopes = [
-        Envelope.from_record(each.message.content)
-        for each in finished[1]
-        if each.direction == "up" and each.message.has_content()
-    ]
-    assert {each.kind for each in envelopes} == {"roll-call-reply", "transfer-reply"}
-    assert {name for each in envelopes for name in each.blobs} == {"model"}
+    said = replies(finished[1])
+    assert {each.kind for each in said} == {"roll-call-reply", "transfer-reply"}
+    assert {name for each in said for name in each.blobs} == {"model"}
+    keys = {key for each in said if each.kind == "transfer-reply" for key in each.body}
+    assert keys == {"site", "job_id", "nonce", "step_id", "state", "progress", "result"}
+    found = {key for each in said if each.body.get("result") for key in each.body["result"]}
+    assert found == set(StepResult.model_fields)
 
 
-def test_weights_leave_only_towards_whoever_was_named(finished):
-    models = [
-        Envelope.from_record(each.message.content).body["site"]
-        for each in finished[1]
-        if each.direction == "up"
-        and each.message.has_content()
-        and "model" in Envelope.from_record(each.message.content).blobs
-    ]
-    assert set(models) <= {"anna", "bern"}
+def test_models_that_leave_are_signed_backbones_and_nothing_else(finished):
+    for each in replies(finished[1]):
+        if "model" in each.blobs:
+            model = TravellingModel.from_bytes(each.blobs["model"], each.body["result"]["model_id"])
+            assert (model.site, model.step_id) == (each.body["site"], each.body["step_id"])
+            assert not [name for name in model.weights if "fc" in name or "head" in name]
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped_and_finds_the_same(finished, tmp_path, monkeypatch):
