@@ -13,7 +13,7 @@ from aggregator.study import Floats, Mask
 from aggregator.validation.metrics import spearman
 
 N_PERMUTATIONS = 2000
-_N_RESAMPLES = 1000
+_N_RESAMPLES = 500
 _LEVEL = 0.95
 Orders = npt.NDArray[np.int64]
 
