@@ -8,16 +8,18 @@ from typing import Any
 from aggregator import matrix
 from aggregator.recommender.consortium import consortium_study
 from aggregator.store import Catalogue
+from aggregator.study import Study, TaskFacts
 from aggregator.transfer.experiment import Finding
 from aggregator.transfer.report.contents import Consortium, contents
 from aggregator.transfer.report.hypotheses import Rankings
 from aggregator.transfer.report.load import executed
 from aggregator.transfer.report.page import render
 from aggregator.transfer.report.tables import tables, to_json
-from federation.errors import TransferError
+from federation.errors import StoreError, TransferError
 from federation.files import write_atomically
 
 PAGE, JSON, MARKDOWN = "report.html", "results.json", "report.md"
+_NO_FINGERPRINTS = "No task was fingerprinted, so that no distance is judged."
 
 
 def write_report(
@@ -46,7 +48,7 @@ def write_report(
         TransferError: If there is nothing to report.
         StoreError: If the folder cannot be written to, or the catalogue cannot be read.
     """
-    return write_tables(findings, read_consortium(catalogue, rankings or {}), folder, plan)
+    return write_tables(findings, _consortium(findings, catalogue, rankings or {}), folder, plan)
 
 
 def report_plan(catalogue: Catalogue, folder: Path, name: str = "") -> list[Path]:
@@ -80,6 +82,19 @@ def write_tables(
     for name, text in files.items():
         write_atomically(folder / name, text.encode())
     return [folder / name for name in files]
+
+
+def _consortium(findings: Sequence[Finding], catalogue: Catalogue, rankings: Rankings) -> Consortium:
+    """Return what the catalogue knows; where nothing was fingerprinted, the names of the tasks alone."""
+    try:
+        return read_consortium(catalogue, rankings)
+    except StoreError:
+        asked = [finding.experiment for finding in findings]
+        tasks = tuple(
+            sorted({task for each in asked for task in (*each.source.split(" + "), each.target) if task})
+        )
+        facts = {task: TaskFacts() for task in tasks}
+        return Consortium(Study(tasks, tasks, {}, {}, {}, facts, (_NO_FINGERPRINTS,)), rankings=rankings)
 
 
 def read_consortium(catalogue: Catalogue, rankings: Rankings) -> Consortium:
