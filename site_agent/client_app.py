@@ -59,7 +59,7 @@ def work_on_step(message: Message, context: Context) -> Message:
     )
 
 
-@app.query("roll-call")
+@app.query("roll_call")
 def answer_to_name(message: Message, context: Context) -> Message:
     """Say who is here, and what the policy lets it take part in."""
     return _answer(

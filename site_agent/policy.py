@@ -214,11 +214,11 @@ class Policy(BaseModel):
     def _tasks_fit_their_cohorts(self) -> "Policy":
         pooling: dict[str, str] = {}
         for name, task in self.tasks.items():
+            self._check_cohort(f"task.{name}.cohort", task.cohort)
+            if task.transfer is not None:
+                self._check_cohort(f"task.{name}.transfer.summed_in", task.transfer.summed_in)
             if task.cohort is None:
                 continue
-            if task.cohort not in self.cohorts:
-                known = ", ".join(sorted(self.cohorts)) or "at least one [cohort.NAME]"
-                raise ValueError(f'task.{name}.cohort is "{task.cohort}", expected {known}')
             other = pooling.setdefault(task.cohort, name)
             if other != name:
                 raise ValueError(f'task.{name}.cohort is "{task.cohort}", which is that of task.{other}')
@@ -256,7 +256,7 @@ class Policy(BaseModel):
             self._terms(name, table) if table.with_noise else None,
             None if table.cohort is None else self.cohort(table.cohort),
             table.exact_sum_because or "",
-            TransferPolicy.of(name, table.transfer, self.transfer),
+            TransferPolicy.of(name, table.transfer, self.transfer, self._summing(table)),
         )
 
     def cohort(self, name: str) -> CohortPolicy:
@@ -272,6 +272,11 @@ class Policy(BaseModel):
                 remedy=f"agree on the members' keys by phone, then add [cohort.{name}] to {POLICY_FILE}",
             )
         return CohortPolicy(name, dict(table.members), table.assumed_colluders)
+
+    def _summing(self, table: TaskTable) -> CohortPolicy | None:
+        """Return the sites whose updates of common training may be summed with those of a task."""
+        summed_in = None if table.transfer is None else table.transfer.summed_in
+        return None if summed_in is None else self.cohort(summed_in)
 
     def task_of_cohort(self, name: str) -> TaskPolicy:
         """Return what the policy says about the one task that a cohort pools.
@@ -341,6 +346,11 @@ class Policy(BaseModel):
             terms.task.limit,
             f"{place} itself",
         )
+
+    def _check_cohort(self, place: str, named: str | None) -> None:
+        if named is not None and named not in self.cohorts:
+            known = ", ".join(sorted(self.cohorts)) or "at least one [cohort.NAME]"
+            raise ValueError(f'{place} is "{named}", expected {known}')
 
     def _check_exact_sum(self, name: str, task: TaskTable) -> None:
         n = len(self.cohorts[task.cohort or ""].members)

@@ -167,10 +167,21 @@ class TaskTransferTable(_Table):
     models: Literal["exact", "private"] | None = None
     models_because: str | None = None
     models_to: Annotated[tuple[str, ...], BeforeValidator(_sites)] | None = None
+    summed_in: Name | None = None
+    summed_because: str | None = None
+
+    @model_validator(mode="after")
+    def _a_sum_has_a_cohort_and_a_reason(self) -> "TaskTransferTable":
+        if (self.summed_in is None) != (self.summed_because is None):
+            given, missing = ("summed_because", "summed_in")[:: 1 if self.summed_in is None else -1]
+            raise ValueError(f"{missing} is missing, expected since {given} is given")
+        if self.summed_in is not None and self.metrics_because is None:
+            raise ValueError("metrics_because is missing, expected since summed_in is given")
+        return self
 
     @model_validator(mode="after")
     def _reasons_are_words(self) -> "TaskTransferTable":
-        for key in ("metrics_because", "models_because"):
+        for key in ("metrics_because", "models_because", "summed_because"):
             words = getattr(self, key)
             if words is not None and not words.strip():
                 raise ValueError(f"{key} is empty, expected words that say why, or no such key")
@@ -303,6 +314,11 @@ class TaskTable(_Table):
             raise ValueError(
                 'transfer.models is "exact", but the task is released with noise, which exact weights undo: '
                 'expected "private"'
+            )
+        if self.with_noise and self.transfer is not None and self.transfer.summed_in is not None:
+            raise ValueError(
+                "transfer.summed_in is given, but the task is released with noise, which exact sums undo: "
+                "remove one"
             )
         return self
 

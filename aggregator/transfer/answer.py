@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
-from aggregator.transfer.group import Group
 from federation.canonical import canonical_json, sha256_hex
 from federation.names import task_key
 from federation.transfer.recipe import Network
@@ -20,11 +19,11 @@ class Average:
     """The mean of what sites trained in one round of a common training; the aggregator makes it.
 
     Args:
-        group: The common training.
+        masked: Whether only their sum may be seen.
         steps: The steps whose models are averaged; all of one round, begun at the same weights.
     """
 
-    group: Group
+    masked: bool
     steps: tuple[CotrainStep, ...]
 
     @cached_property
@@ -40,7 +39,7 @@ class Average:
     @property
     def task(self) -> str:
         """The group, shortened."""
-        return self.group.group_id[:12]
+        return self.steps[0].group[:12]
 
     @property
     def kind(self) -> str:
@@ -50,12 +49,7 @@ class Average:
     @property
     def network(self) -> Network:
         """The architecture."""
-        return self.group.network
-
-    @property
-    def number(self) -> int:
-        """The round, from 0."""
-        return self.steps[0].round
+        return self.steps[0].network
 
     @property
     def start(self) -> str | None:

@@ -3,14 +3,15 @@
 Flower's own strategy averages whatever arrives: ``num-examples`` of 10^12 replaces the model, a negative one
 turns it round, NaN spreads, a renamed array ends the run. Here a reply is a signed envelope that answers its
 own request, and only updates that ``aggregator.transfer.averaging`` believes reach Flower, with the shares
-that it gives them. The queue of experiments, which does other work between two rounds, calls ``trained_by``
-and ``average_backbones`` itself and gets the same average.
+that it gives them. The queue of experiments, which does other work between two rounds, calls
+``average_round`` itself and gets the same average.
 """
 
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,17 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
-from aggregator.transfer.averaging import GUARD, Average, Guard, Judged, Trained, integers, is_real, judge
-from aggregator.transfer.group import Group
+from aggregator.transfer.averaging import (
+    GUARD,
+    Average,
+    Guard,
+    Judged,
+    Trained,
+    average_backbones,
+    integers,
+    is_real,
+    judge,
+)
 from federation.canonical import sha256_hex
 from federation.envelope import Envelope
 from federation.errors import FedprintError, MessageError, ModelError, TransferError
@@ -93,6 +103,35 @@ def trained_by(reply: TransferReply, step: CotrainStep, public_key: str) -> tupl
     return Trained(model.weights, reply.result.n_train), model
 
 
+def average_round(
+    steps: Sequence[CotrainStep],
+    models: Mapping[str, TravellingModel],
+    n_train: Mapping[str, int],
+    start: TravellingModel | None,
+    aggregator: Identity,
+    guard: Guard = GUARD,
+) -> tuple[TravellingModel, Average]:
+    """Return the signed average of a round, and who had which part in it.
+
+    Args:
+        steps: What the members did; all of the same round.
+        models: Address of a task → the backbone that its step made, verified; who sent none is missing.
+        n_train: Address of a task → training images it used, as its site says.
+        start: The model at which the round began; None in the first one.
+        aggregator: Who averages, and signs.
+        guard: How far an update is believed.
+
+    Raises:
+        TransferError: If fewer than two updates are good.
+    """
+    trained = {who: Trained(model.weights, n_train[who]) for who, model in models.items()}
+    silent = {step.address: "no reply" for step in steps if step.address not in trained}
+    average = average_backbones(trained, None if start is None else start.weights, guard, silent)
+    kinds = Counter(models[who].normalization for who in sorted(average.judged.good))
+    ((kind, _),) = kinds.most_common(1)
+    return signed_average(average.weights, kind, steps[0], aggregator), average
+
+
 @dataclass(frozen=True)
 class _Sent:
     """An average as it is sent; nothing where the round begins without one."""
@@ -109,14 +148,17 @@ class GuardedFedAvg(FedAvg):
     """Federated averaging of the updates that deserve it.
 
     Args:
-        group: Who trains what.
+        steps: What every member of the group does in a round, from the round's number (from 0) and the id of
+            the average at which it begins, None in the first one.
         wire: How its sites are reached.
         guard: How far an update is believed.
     """
 
-    def __init__(self, group: Group, wire: Wire, guard: Guard = GUARD) -> None:
+    def __init__(
+        self, steps: Callable[[int, str | None], Sequence[CotrainStep]], wire: Wire, guard: Guard = GUARD
+    ) -> None:
         super().__init__(fraction_evaluate=0.0, weighted_by_key=_WEIGHT, arrayrecord_key=_ARRAYS)
-        self._group, self._wire, self._guard = group, wire, guard
+        self._steps, self._wire, self._guard = steps, wire, guard
         self._asked: dict[str, Asked] = {}
         self._start: Weights | None = None
         self._normalization: Normalization = "batch"
@@ -135,7 +177,7 @@ class GuardedFedAvg(FedAvg):
         """
         del config, grid
         sent = self._sent(arrays, server_round - 1)
-        steps = [self._group.step(each, server_round - 1, sent.model_id) for each in self._group.members]
+        steps = self._steps(server_round - 1, sent.model_id)
         self._asked = {step.step_id: Asked(self._header(), step) for step in steps}
         self._start = sent.weights
         return [self._message(asked, sent.data) for asked in self._asked.values()]
@@ -200,9 +242,9 @@ class GuardedFedAvg(FedAvg):
         if number == 0:
             return _Sent()
         weights = {name: array.numpy() for name, array in arrays.items()}
-        group, normalization = self._group, self._normalization
-        named = (group.network, normalization, group.group_id, number - 1, self._wire.aggregator)
-        return _Sent(weights, signed_average(weights, *named).to_bytes())
+        before = next(iter(self._asked.values())).step
+        model = signed_average(weights, self._normalization, before, self._wire.aggregator)
+        return _Sent(weights, model.to_bytes())
 
     def _header(self) -> JobHeader:
         deadline, key = time.time() + self._wire.round_s, self._wire.aggregator.public_key

@@ -10,12 +10,12 @@ from flwr.serverapp import Grid
 
 from aggregator.rounds.round_store import RoundStore
 from aggregator.rounds.secure_sum import secure_sum
-from aggregator.transfer.group import Group
 from federation.errors import ModelError, RosterError, TransferError, VectorError
 from federation.identity import Identity
 from federation.secagg.terms import Terms
 from federation.transfer.masked_update import MaskedUpdate, length_of, weights_digest
 from federation.transfer.model import Weights
+from federation.transfer.step import CotrainStep
 
 _SPARE_S = 3600.0  # in which an aggregator that was interrupted can go on
 
@@ -56,8 +56,7 @@ def masked_average(
     grid: Grid,
     aggregator: Identity,
     roster: Mapping[str, str],
-    group: Group,
-    round_number: int,
+    step: CotrainStep,
     start: Weights,
     masking: Masking,
 ) -> MaskedAverage:
@@ -71,9 +70,8 @@ def masked_average(
         grid: Flower's grid.
         aggregator: Who asks.
         roster: Site → public key of every enrolled site.
-        group: The common training.
-        round_number: The round that was trained, from 0.
-        start: The backbone at which it began.
+        step: One of the steps of the round that was trained.
+        start: The backbone at which the round began: in the first one ``agreed_start``, else the average.
         masking: How updates are summed.
 
     Raises:
@@ -82,12 +80,12 @@ def masked_average(
         RoundError: If the sum cannot be opened.
         VectorError: If the sum is none of honest updates.
     """
-    update = MaskedUpdate(group.group_id, round_number, weights_digest(start))
+    update = MaskedUpdate(step.group, step.round, weights_digest(start))
     found = secure_sum(
         grid,
         aggregator,
         roster,
-        _terms(update, roster, group, start, masking),
+        _terms(update, roster, step, start, masking),
         None,
         masking.store,
         job_id=masking.job_id,
@@ -129,16 +127,16 @@ def agreed_start(starts: Mapping[str, Weights]) -> Weights:
 
 
 def _terms(
-    update: MaskedUpdate, roster: Mapping[str, str], group: Group, start: Weights, masking: Masking
+    update: MaskedUpdate, roster: Mapping[str, str], step: CotrainStep, start: Weights, masking: Masking
 ) -> Terms:
-    strangers = sorted(set(group.partners) - set(roster))
+    strangers = sorted(set(step.partners) - set(roster))
     if strangers:
         raise RosterError(f"the roster does not know site {strangers[0]}", remedy="enrol it first")
     longest = masking.timeout_s + 4 * masking.step_timeout_s + _SPARE_S
     return Terms.for_cohort(
         secrets.token_hex(16),
         masking.cohort,
-        {site: roster[site] for site in group.partners},
+        {site: roster[site] for site in step.partners},
         update.to_json(),
         length=length_of(start),
         bound=update.fixed_point.bound,

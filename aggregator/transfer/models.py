@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from federation.canonical import sha256_hex
-from federation.errors import FedprintError, ModelError
+from federation.errors import ModelError
 from federation.files import read_file, write_atomically
 from federation.transfer.model import MAX_MODEL_BYTES, TravellingModel
-from federation.transfer.step import Step
 
 MODELS_FOLDER = "models"
 
@@ -68,31 +67,3 @@ class ModelFiles:
         if not self.has(model_id):
             write_atomically(self.path(model_id), data)
         return model_id
-
-
-def verify_model(data: bytes, model_id: str, step: Step, public_key: str) -> None:
-    """Raise unless a model is what a step should have made, signed by the site that did it.
-
-    Args:
-        data: Its bytes.
-        model_id: SHA-256 that the reply names.
-        step: The step.
-        public_key: The site's key in the roster.
-
-    Raises:
-        ModelError: If it is not.
-        SignatureError: If its signature is not that of the key it states.
-    """
-    try:
-        model = TravellingModel.from_bytes(data, model_id)
-    except ModelError:
-        raise
-    except FedprintError as error:
-        raise ModelError(error.problem, remedy=error.remedy) from error
-    if model.public_key != public_key:
-        raise ModelError(f"the model of {step.address} is not signed with the key of site {step.site}")
-    made_by = (model.site, model.task, model.step_id, model.network)
-    if made_by != (step.site, step.task, step.step_id, step.network):
-        raise ModelError(f"the model of {step.address} says that it comes from another task, step or network")
-    if step.recipe.private is not None and model.privacy is None:
-        raise ModelError(f"the model of {step.address} should be private and states no privacy")

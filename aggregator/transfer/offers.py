@@ -9,7 +9,7 @@ from federation.errors import PolicyError
 from federation.names import task_key
 from federation.transfer.messages import Offer
 from federation.transfer.recipe import Network, Recipe
-from federation.transfer.step import SearchStep, Step, TrainStep
+from federation.transfer.step import CotrainStep, SearchStep, Step, TrainStep
 
 NO_REPLY = "no-reply"
 POLICY = PolicyError.code
@@ -60,7 +60,7 @@ class Offers:
             offer is not None
             and offer.measured
             and _may_train(offer, step.network)
-            and (not recipients(step) or _may_leave(offer, step))
+            and (_is_masked(step) or not recipients(step) or _may_leave(offer, step))
         )
         return None if allowed else Failed(POLICY, step.site)
 
@@ -83,6 +83,11 @@ def rho_of(recipe: Recipe) -> Fraction:
 def _may_train(offer: Offer, network: Network) -> bool:
     name = f"{network.library}:{network.name}"
     return not offer.networks or bool({name, name.partition(".")[0]} & set(offer.networks))
+
+
+def _is_masked(step: Step) -> bool:
+    """Return whether only a sum is seen, which the site itself decides about."""
+    return isinstance(step, CotrainStep) and step.masked
 
 
 def _may_leave(offer: Offer, step: Step) -> bool:

@@ -85,13 +85,13 @@ class CotrainingPlan(Strict):
     """How backbones are trained together.
 
     Args:
-        rounds: How often the backbones are averaged; every round takes the epochs of ``target_training``
-            divided by the number of rounds, at least one.
+        rounds: Number of rounds, with averages between them; the epochs of ``target_training`` are spread
+            over them, at least one each.
         groups: Addresses of tasks that train together; without any, every source with every target.
         masked: Whether only the sum over a group is opened; needs groups of three or more.
     """
 
-    rounds: int = Field(5, ge=1, le=1000)
+    rounds: int = Field(5, ge=2, le=1000)
     groups: tuple[Annotated[tuple[str, ...], Field(strict=False, min_length=2, max_length=1000)], ...] = (
         Field((), strict=False)
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aggregator.transfer.answer import parts_of, site_of
-from aggregator.transfer.group import Group, Member
+from aggregator.transfer.group import Group
 from aggregator.transfer.offers import Offers
 from aggregator.transfer.plan import TransferPlan
 from federation.transfer.augmentation import AugmentationPolicy
@@ -94,27 +94,22 @@ class Setup:
         )
 
     def group(self, members: Sequence[str], shrunk: Sequence[str], seed: int) -> Group:
-        """Return a common training; where one member must train with noise, all do.
+        """Return a common training within the budget of a target: its epochs are spread over the rounds.
 
         Args:
             members: Addresses of all.
             shrunk: Those that train on as few images as the plan's targets.
             seed: The repetition.
         """
-        recipe, rounds = self.plan.target_training, self.plan.co_training.rounds
-        part = recipe.model_copy(update={"epochs": max(1, recipe.epochs // rounds)})
-        noise = next(filter(None, map(self._noise_for, sorted(members))), None)
+        recipe, planned = self.plan.target_training, self.plan.co_training
         return Group(
-            tuple(
-                Member(*parts_of(member), self.plan.shrunk_to if member in shrunk else None)
-                for member in sorted(members)
-            ),
+            tuple((each, self.plan.shrunk_to if each in shrunk else None) for each in sorted(members)),
             self.plan.network.architecture,
-            part.model_copy(update={"private": noise}),
-            rounds,
+            recipe.model_copy(update={"epochs": max(1, recipe.epochs // planned.rounds)}),
+            planned.rounds,
             self.plan.network.start,
             seed,
-            self.plan.co_training.masked,
+            planned.masked,
         )
 
     def _with_noise(self, source: str, recipe: Recipe) -> Recipe:

@@ -14,7 +14,6 @@ from federation.canonical import canonical_json, sha256_hex
 from federation.errors import ModelError
 from federation.identity import Identity
 from federation.transfer.model import Normalization, TravellingModel, Weights
-from federation.transfer.recipe import Network
 from federation.transfer.step import CotrainStep
 
 AVERAGE_TASK = "co-training"
@@ -57,25 +56,18 @@ def average_id(group: str, round_number: int) -> str:
 
 
 def signed_average(
-    weights: Weights,
-    network: Network,
-    normalization: Normalization,
-    group: str,
-    round_number: int,
-    aggregator: Identity,
+    weights: Weights, normalization: Normalization, step: CotrainStep, aggregator: Identity
 ) -> TravellingModel:
     """Return an average as the model at which the next round begins, signed by who averaged.
 
     Args:
         weights: Name → array.
-        network: The architecture.
         normalization: What its normalisation layers are.
-        group: The common training.
-        round_number: The round whose updates were averaged, from 0.
+        step: One of the steps whose backbones were averaged.
         aggregator: Who averaged.
     """
-    named = (aggregator.name, AVERAGE_TASK, average_id(group, round_number))
-    return TravellingModel(network, normalization, *named, weights).signed(aggregator)
+    named = (aggregator.name, AVERAGE_TASK, average_id(step.group, step.round))
+    return TravellingModel(step.network, normalization, *named, weights).signed(aggregator)
 
 
 def require_average(model: TravellingModel, step: CotrainStep, aggregator: str) -> None:

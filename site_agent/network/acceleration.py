@@ -64,9 +64,9 @@ def accelerate(network: nn.Module, probe: torch.Tensor, mode: Acceleration) -> F
     eager = Forward(network, "float32 eager cpu")
     if mode == "off":
         return eager
-    if mode == "bf16" and not _has_bf16():
+    if mode == "bf16" and not has_bf16():
         log.warning("this processor has no bfloat16 instructions; float32 is used")
-    dtypes = [torch.bfloat16, torch.float32] if mode == "bf16" and _has_bf16() else [torch.float32]
+    dtypes = [torch.bfloat16, torch.float32] if mode == "bf16" and has_bf16() else [torch.float32]
     with torch.inference_mode():
         expected = network(probe)
     for dtype in dtypes:
@@ -116,7 +116,8 @@ def _in_type(network: Network, dtype: torch.dtype) -> Network:
     return lambda images: network(images.to(dtype)).float()
 
 
-def _has_bf16() -> bool:
+def has_bf16() -> bool:
+    """Return whether this processor has instructions for bfloat16."""
     # Older releases cannot say; they are taken to lack it.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -28,7 +28,9 @@ def require_departure(policy: TaskPolicy, step: Step) -> None:
     """
     policy.in_transfer.require_measured()
     to = recipients(step)
-    if to:
+    if _is_masked(step):
+        policy.in_transfer.require_sum(_named(step))
+    elif to:
         policy.in_transfer.require_model(to, private=step.recipe.private is not None)
 
 
@@ -47,10 +49,10 @@ def let_leave(asked: Asked, result: StepResult, model: bytes) -> tuple[StepResul
         PolicyError: If the policy does not let it leave.
     """
     said = _without_counts(asked.step, result).model_copy(update={"model_id": None})
-    if not model or not _named(asked.step):
+    if not model or not _named(asked.step) or _hides_its_model(asked.step):
         return said, b""
     require_departure(asked.policy, asked.step)
-    if recipients(asked.step) and asked.policy.in_transfer.models == "private":
+    if recipients(asked.step) and not _is_masked(asked.step) and asked.policy.in_transfer.models == "private":
         said = _paid(asked, said, model)
     return said.model_copy(update={"model_id": sha256_hex(model)}), model
 
@@ -59,6 +61,15 @@ def _named(step: Step) -> tuple[str, ...]:
     if isinstance(step, SearchStep):
         return ()
     return step.partners if isinstance(step, CotrainStep) else step.travels_to
+
+
+def _is_masked(step: Step) -> bool:
+    return isinstance(step, CotrainStep) and step.masked
+
+
+def _hides_its_model(step: Step) -> bool:
+    """Return whether a model must stay: of masked training only that leaves at which it begins."""
+    return isinstance(step, CotrainStep) and step.masked and step.round > 0
 
 
 def _paid(asked: Asked, result: StepResult, model: bytes) -> StepResult:

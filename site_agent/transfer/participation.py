@@ -29,6 +29,7 @@ from site_agent.dataset_config import DatasetConfig
 from site_agent.jobs import Site
 from site_agent.policy import Policy, TaskPolicy
 from site_agent.transfer.arrival import start_of, store_of
+from site_agent.transfer.cotraining import CotrainWork
 from site_agent.transfer.departure import recipients, require_departure
 from site_agent.transfer.step_files import Ended, Running, SiteSteps, StepFiles
 from site_agent.transfer.turn import FAILED, Turn
@@ -36,7 +37,7 @@ from site_agent.transfer.work import Asked, Work
 
 log = logging.getLogger("fedprint.site")
 
-WORK: dict[str, Callable[[Asked], Work]] = {}
+WORK: dict[str, Callable[[Asked], Work]] = {"cotrain": CotrainWork}
 """What a site can do, by the kind of the step."""
 
 REFUSED, MODEL_LEFT = "refused", "transfer-model-left"
@@ -101,6 +102,7 @@ def _answer(site: Site, request: TransferRequest) -> TransferReply:
     files = steps.of(request.step.step_id)
     ended = files.ended()
     if ended is not None:
+        files.tidy(ended)
         return _final(site, request, ended)
     with steps.alone():
         ended = files.ended()

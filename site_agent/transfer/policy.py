@@ -9,6 +9,7 @@ from typing import Literal
 
 from federation.errors import PolicyError
 from federation.transfer.recipe import Network
+from site_agent.cohort_policy import CohortPolicy
 from site_agent.policy_tables import ANY, TaskTransferTable, TransferTable
 from site_agent.transfer.networks import STANDARD, architecture
 
@@ -27,6 +28,8 @@ class TransferPolicy:
         models_because: Why they may leave without noise, empty where they may not.
         networks: Architectures that may be trained, ``library:name``.
         model_sources: Site → key of those whose models may be loaded here; None: any site's.
+        summed_in: The sites whose updates of common training may be summed with its own under masks; None:
+            nobody's.
     """
 
     task: str
@@ -36,10 +39,15 @@ class TransferPolicy:
     models_because: str = ""
     networks: frozenset[str] = frozenset()
     model_sources: Mapping[str, str] | None = None
+    summed_in: CohortPolicy | None = None
 
     @classmethod
     def of(
-        cls, task: str, table: TaskTransferTable | None, everywhere: TransferTable
+        cls,
+        task: str,
+        table: TaskTransferTable | None,
+        everywhere: TransferTable,
+        summed_in: CohortPolicy | None = None,
     ) -> "TransferPolicy | None":
         """Return what the tables say; None where the task takes no part."""
         if table is None or table.metrics_because is None:
@@ -53,6 +61,7 @@ class TransferPolicy:
             table.models_because or "",
             STANDARD if everywhere.networks is None else frozenset(everywhere.networks),
             None if isinstance(sources, str) else dict(sources),
+            summed_in,
         )
 
     def require_measured(self) -> None:
@@ -85,6 +94,28 @@ class TransferPolicy:
             raise self._refused(
                 f"its models may not go to {', '.join(sorted(others))}", "add them to models_to if they may"
             )
+
+    def require_sum(self, partners: Iterable[str]) -> CohortPolicy:
+        """Return the cohort in which updates of common training may be summed under masks, without noise.
+
+        Args:
+            partners: The sites that train together, this one among them.
+
+        Raises:
+            PolicyError: If they may not, or not with these sites.
+        """
+        if self.summed_in is None:
+            raise self._refused(
+                "no update of common training may be summed", "name a cohort in summed_in if it may"
+            )
+        differing = sorted(set(partners) ^ set(self.summed_in.members))
+        if differing:
+            raise self._refused(
+                f"updates may be summed in cohort {self.summed_in.name}, which differs from those who train "
+                f"together in {', '.join(differing[:5])}",
+                "let exactly the members of the cohort train together",
+            )
+        return self.summed_in
 
     def require_network(self, network: Network) -> None:
         """Raise unless an architecture may be trained here.

@@ -6,7 +6,7 @@ never be. Both are replaced as a whole and durable before anything is said.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -60,9 +60,11 @@ class Ended(_Kept):
         result: What was found, where it is done.
         code: Code of the error, where it failed.
         text: What the error said; it stays at the site.
+        temporary: Names of what the work needs no more.
     """
 
     ended: float
+    temporary: tuple[str, ...] = ()
     result: StepResult | None = None
     code: str = ""
     text: str = ""
@@ -105,27 +107,23 @@ class StepFiles:
         """
         write_atomically(self.folder / _RUNNING, canonical_json(running.model_dump(mode="json")))
 
-    def end(self, ended: Ended, temporary: tuple[str, ...]) -> None:
+    def end(self, ended: Ended) -> None:
         """Make it durable how the step ended, then remove what it only needed to go on.
 
-        Args:
-            ended: How it ended.
-            temporary: Names of files and folders of the work.
-
         Raises:
-            StoreError: If it cannot be made durable; what could not be removed stays.
+            StoreError: If it cannot be made durable.
         """
         write_atomically(self.folder / _ENDED, canonical_json(ended.model_dump(mode="json")))
-        self.tidy(temporary)
+        self.tidy(ended)
 
-    def tidy(self, temporary: tuple[str, ...]) -> None:
-        """Remove what a step that ended does not need any more."""
-        for name in temporary:
-            if (self.folder / name).is_dir():
-                rmtree(self.folder / name, ignore_errors=True)
-            else:
-                remove_durably(self.folder / name)
-        remove_durably(self.folder / _RUNNING)
+    def tidy(self, ended: Ended) -> None:
+        """Remove what a step that ended does not need any more, as far as that can be removed."""
+        for path in [self.folder / name for name in (*ended.temporary, _RUNNING)]:
+            with suppress(StoreError):
+                if path.is_dir():
+                    rmtree(path, ignore_errors=True)
+                elif path.exists():
+                    remove_durably(path)
 
 
 @dataclass(frozen=True)

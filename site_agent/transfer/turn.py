@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from federation.errors import BusyError, TransferError
 from federation.transfer.result import Progress
@@ -48,8 +49,8 @@ class Turn:
         except BusyError:
             raise
         except TransferError as error:
-            failed = self._ended(running, code=error.code, text=str(error))
-            self.files.end(failed, temporary)
+            failed = self._ended(running, temporary, code=error.code, text=str(error))
+            self.files.end(failed)
             self._record(FAILED, code=error.code, text=str(error))
             return failed
 
@@ -76,8 +77,8 @@ class Turn:
         result, model = let_leave(self.asked, timed, model)
         if model:
             store_of(self.asked.site).keep_made(model)
-        ended = self._ended(running).model_copy(update={"result": result})
-        self.files.end(ended, work.temporary)
+        ended = self._ended(running, work.temporary, result=result)
+        self.files.end(ended)
         self._record(FINISHED)
         return ended
 
@@ -89,11 +90,9 @@ class Turn:
         private = self.asked.step.recipe.private is not None
         return progress.model_copy(update={"loss": None}) if private else progress
 
-    def _ended(self, running: Running, code: str = "", text: str = "") -> Ended:
-        now = round(time.time(), 3)
-        return Ended(
-            step=running.step, job_id=running.job_id, began=running.began, ended=now, code=code, text=text
-        )
+    def _ended(self, running: Running, temporary: tuple[str, ...], **how: Any) -> Ended:
+        known = {"step": running.step, "job_id": running.job_id, "began": running.began}
+        return Ended(**known, ended=round(time.time(), 3), temporary=temporary, **how)
 
     def _record(self, event: str, **told: str) -> None:
         step, job = self.asked.step, self.asked.job

@@ -17,7 +17,7 @@ from site_agent.network.acceleration import accelerate, relative_error
 from site_agent.network.folding import aten, fold
 from site_agent.network.lanes import Lanes
 
-has_bf16 = pytest.mark.skipif(not acceleration._has_bf16(), reason="the processor lacks bfloat16")
+has_bf16 = pytest.mark.skipif(not acceleration.has_bf16(), reason="the processor lacks bfloat16")
 has_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="built without oneDNN")
 
 
@@ -237,7 +237,7 @@ def test_bf16_is_close_and_returns_float32() -> None:
 def test_bf16_without_instructions_for_it_is_float32(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(acceleration, "_has_bf16", lambda: False)
+    monkeypatch.setattr(acceleration, "has_bf16", lambda: False)
     forward = accelerate(make_network("resnet10t"), make_images(), "bf16")
     assert forward.arithmetic == "float32 folded cpu"
     assert "no bfloat16 instructions" in caplog.text

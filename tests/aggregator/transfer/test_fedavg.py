@@ -11,23 +11,21 @@ from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
 
 from aggregator.transfer.averaging import GUARD, Trained, average_backbones, weight_shares
-from aggregator.transfer.fedavg import GuardedFedAvg, Wire, trained_by
-from aggregator.transfer.group import Group, Member
+from aggregator.transfer.fedavg import GuardedFedAvg, Wire, average_round, trained_by
 from federation.canonical import sha256_hex
 from federation.errors import ModelError, TransferError
-from federation.transfer.averaging import average_id
+from federation.transfer.averaging import average_id, require_average, signed_average
 from federation.transfer.messages import TransferReply, TransferRequest
 from federation.transfer.model import TravellingModel
 from federation.transfer.recipe import Network, Recipe
 from federation.transfer.result import StepResult
+from federation.transfer.step import CotrainStep
 
 SITES = ("anna", "bern", "cork", "dover")
 HUB = cohorts.identity("hub")
 ROSTER = {site: cohorts.identity(site).public_key for site in SITES}
 NODES = {site: 1000 + i for i, site in enumerate(SITES)}
-GROUP = Group(
-    tuple(Member(site, "chest") for site in SITES), Network(name="tiny", image_size=32), Recipe(), 3
-)
+GROUP = "a1" * 32
 EMPTY = ArrayRecord({})
 
 
@@ -43,9 +41,18 @@ def backbone(value=1.0, **arrays):
     } | arrays
 
 
-def strategy_of(sites=SITES, **changes):
-    group = replace(GROUP, members=tuple(Member(site, "chest") for site in sites), **changes)
-    return GuardedFedAvg(group, Wire(HUB, ROSTER, NODES, "job-1"))
+def step_of(site, round_number=0, start=None):
+    return CotrainStep(
+        site=site, task="chest", network=Network(name="tiny", image_size=32), recipe=Recipe(),
+        start=start or "scratch", group=GROUP, round=round_number, rounds=3, partners=SITES,
+    )  # fmt: skip
+
+
+def strategy_of():
+    def steps(number, start):
+        return [step_of(site, number, start) for site in SITES]
+
+    return GuardedFedAvg(steps, Wire(HUB, ROSTER, NODES, "job-1"))
 
 
 def asked(strategy, round_number=0, arrays=EMPTY):
@@ -275,3 +282,32 @@ def test_a_model_that_is_missing_is_no_update():
         trained_by(reply, step, ROSTER[step.site])
     with pytest.raises(TransferError, match="ended round 0 with 'memory'"):
         trained_by(replace(reply, state="memory", result=None), step, ROSTER[step.site])
+
+
+def test_a_round_of_the_queue_is_averaged_and_signed():
+    steps = [step_of(site) for site in SITES]
+    models = {
+        step.address: TravellingModel(step.network, "batch", step.site, step.task, step.step_id, weights)
+        for step, (weights, _) in zip(steps, HONEST, strict=False)
+    }
+    counts = dict(zip(models, (100, 120, 80), strict=True))
+    model, average = average_round(steps, models, counts, None, HUB)
+    assert average.judged.dropped == {"dover/chest": "no reply"}
+    assert TravellingModel.from_bytes(model.to_bytes(), sha256_hex(model.to_bytes())).site == "hub"
+    require_average(model, step_of("anna", 1, sha256_hex(model.to_bytes())), HUB.public_key)
+
+
+@pytest.mark.parametrize(
+    ("round_number", "changes", "signer", "complaint"),
+    [
+        (2, {}, "hub", "another group or round"),
+        (1, {"step_id": average_id("b2" * 32, 0)}, "hub", "another group or round"),
+        (1, {}, "anna", "the aggregator that asks"),
+        (1, {"network": Network(name="other", image_size=32)}, "hub", "expected tiny"),
+    ],
+)
+def test_a_site_takes_no_other_average(round_number, changes, signer, complaint):
+    model = replace(signed_average(backbone(), "batch", step_of("anna"), HUB), **changes)
+    model = model.signed(cohorts.identity(signer))
+    with pytest.raises(ModelError, match=complaint):
+        require_average(model, step_of("anna", round_number, "0" * 64), HUB.public_key)
