@@ -138,7 +138,7 @@ def _cell(found: GainMatrix, i: int, j: int, shown: Floats, most: float) -> Gain
     shade = math.ceil(share * _N_SHADES - 1e-9)
     css = f"{'up' if value > 0 else 'down'}{shade}" if shade else "even"
     gain, relative = say_signed(float(found.gain[i, j]), 4), say_percent(value, 2)
-    return GainCell(f"{100 * value:+.1f}".replace("-", "−"), css, f"{source} → {target}: {relative} ({gain})")
+    return GainCell(say_signed(100 * value, 1), css, f"{source} → {target}: {relative} ({gain})")
 
 
 def _hypothesis(name: str, claim: str, tests: Sequence[Test]) -> Hypothesis:

@@ -68,7 +68,10 @@ def interval(ends: Sequence[float]) -> str:
 
 def say_signed(value: float, digits: int = 3) -> str:
     """Return a number with its sign and a true minus; a dash where it is not known."""
-    return f"{value:+.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def say_percent(value: float, digits: int = 1) -> str:

@@ -3,13 +3,28 @@
 import math
 from collections.abc import Sequence
 
-from aggregator.transfer.report.hypotheses import CLAIMS, H3, POOLED, Test
+from aggregator.transfer.report.hypotheses import (
+    AGREEMENT,
+    CLAIMS,
+    GAIN,
+    H3,
+    NEARNESS,
+    POOLED,
+    WITHIN,
+    Test,
+)
 from aggregator.transfer.report.table import Table, interval, say_signed
 
 FEWEST = 8
 """With fewer targets a test finds only what anyone would see without it."""
 
 _LEVEL = 0.05
+_SAID = {
+    GAIN: "More gain inside a group than outside",
+    NEARNESS: "Smaller distances inside a group than outside",
+    WITHIN: "More gain from nearer sources",
+    AGREEMENT: "More agreement between nearer tasks",
+}
 
 
 def verdict(test: Test) -> str:
@@ -24,6 +39,8 @@ def verdict(test: Test) -> str:
         return f"Only {found}: with so few {units} the test has no power, whatever it says."
     if test.statistic == POOLED:
         return f"{found}. As in the paper; differences between targets are part of it, so that it is no test."
+    if test.p <= _LEVEL < test.p_adjusted:
+        return f"Alone it would count, among all tests of its kind it does not: {found}."
     if not math.isfinite(test.p_adjusted) or test.p_adjusted > _LEVEL:
         return f"The data do not show it: {found}; what lies inside the interval stays possible."
     if test.value > 0:
@@ -32,26 +49,29 @@ def verdict(test: Test) -> str:
 
 
 def conclusion(tests: Sequence[Test], hypothesis: str) -> str:
-    """Return what all tests of a hypothesis show together."""
-    tested = [t for t in tests if t.hypothesis == hypothesis and t.statistic != POOLED]
-    tested = [t for t in tested if math.isfinite(t.value)]
-    if not tested:
-        return f"{hypothesis} could not be tested: nothing was measured that speaks of it."
+    """Return what all tests of a hypothesis show together, one sentence per statistic."""
+    tested = [t for t in tests if t.hypothesis == hypothesis and math.isfinite(t.value)]
+    families = [[t for t in tested if t.statistic == name] for name in _SAID]
+    said = [_say_family(family, hypothesis) for family in families if family]
+    return " ".join(said) or f"{hypothesis} could not be tested: nothing was measured that speaks of it."
+
+
+def _say_family(tests: Sequence[Test], hypothesis: str) -> str:
+    what, most = _SAID[tests[0].statistic], max(test.n_targets for test in tests)
     units = "tasks" if hypothesis == H3 else "targets"
-    most = max(test.n_targets for test in tested)
     if most < FEWEST:
-        return f"{hypothesis} was not really tested: with {most} {units} at most, the test has no power."
-    sure = [t for t in tested if t.n_targets >= FEWEST and t.p_adjusted <= _LEVEL]
+        return f"{what}: not really tested, with {most} {units} at most the tests have no power."
+    sure = [t for t in tests if t.n_targets >= FEWEST and t.p_adjusted <= _LEVEL]
     held, reversed_ = [t for t in sure if t.value > 0], [t for t in sure if t.value < 0]
     if not sure:
         return (
-            f"None of {len(tested)} tests of {hypothesis} shows it at the 5 % level, with up to {most} "
-            f"{units}; that is no proof of the contrary."
+            f"{what}: shown by none of {len(tests)} tests at the 5 % level, with up to {most} {units}, which "
+            "is no proof of the contrary."
         )
     contrary = f"; the opposite by {len(reversed_)}" if reversed_ else ""
     return (
-        f"{hypothesis} is shown by {len(held)} of {len(tested)} tests at the 5 % level, corrected for their "
-        f"number, with up to {most} {units}{contrary}."
+        f"{what}: shown by {len(held)} of {len(tests)} tests at the 5 % level, corrected for their number, "
+        f"with up to {most} {units}{contrary}."
     )
 
 
