@@ -10,11 +10,11 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from opacus import GradSampleModule
 from torch import nn
 
 from site_agent.training.chance import torch_chance
 from site_agent.training.epoch import Examples
+from site_agent.training.private_network import PerImage
 from site_agent.training.private_patients import Patient
 
 Units: TypeAlias = list[torch.Tensor]
@@ -39,9 +39,7 @@ class PatientGradients:
         units: How many units the clip norm is.
     """
 
-    def __init__(
-        self, network: GradSampleModule, images_per_patient: int, clip_norm: float, units: int
-    ) -> None:
+    def __init__(self, network: PerImage, images_per_patient: int, clip_norm: float, units: int) -> None:
         self._network = network
         self._clip_norm = clip_norm
         self._units = units

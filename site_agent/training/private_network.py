@@ -3,12 +3,46 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from opacus import GradSampleModule
+from opacus.grad_sample.functorch import prepare_layer
 from opacus.validators import ModuleValidator
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from federation.errors import TrainingError
+
+_LEFT_BEHIND = ("grad_sample", "_forward_counter", "_current_grad_sample", "activations", "max_batch_len")
+
+
+class PerImage(GradSampleModule):  # type: ignore[misc]
+    """Opacus' gradients per image, taken where a layer's output is made.
+
+    Opacus listens at layers as a whole, which forbids a network to write over a layer's output, as residual
+    networks do when they add a shortcut. What listens at the output itself does not mind.
+    """
+
+    def add_hooks(
+        self, *, loss_reduction: str = "sum", batch_first: bool = True, force_functorch: bool = False
+    ) -> None:
+        """Listen at every trained layer; arguments as in the base class."""
+        del loss_reduction  # the base class keeps it
+        self._module.autograd_grad_sample_hooks = self.autograd_grad_sample_hooks = []
+        for layer in self.iterate_submodules(self._module):
+            if force_functorch or type(layer) not in self.GRAD_SAMPLERS:
+                prepare_layer(layer, batch_first=batch_first)
+            self.autograd_grad_sample_hooks.append(layer.register_forward_hook(self._listen))
+        self.enable_hooks()
+
+    def _listen(self, layer: nn.Module, given: list[torch.Tensor], made: torch.Tensor) -> None:
+        if not made.requires_grad:
+            return
+        self.capture_activations_hook(layer, given, made)
+
+        def take(gradient: torch.Tensor) -> None:
+            self.capture_backprops_hook(layer, None, (gradient,), self.loss_reduction, self.batch_first)
+
+        made.register_hook(take)  # type: ignore[no-untyped-call]
 
 
 def require_private(network: nn.Module) -> None:
@@ -36,7 +70,7 @@ def require_private(network: nn.Module) -> None:
 
 
 @contextmanager
-def keeping_gradients_per_image(network: nn.Module) -> Iterator[GradSampleModule]:
+def keeping_gradients_per_image(network: nn.Module) -> Iterator[PerImage]:
     """Let a network keep gradients per image for a while, with nothing in it left to chance.
 
     Only layers that hold parameters are told to train: dropout and stochastic depth would draw what belongs
@@ -51,7 +85,7 @@ def keeping_gradients_per_image(network: nn.Module) -> Iterator[GradSampleModule
         if getattr(layer, "inplace", False):  # would write over what Opacus keeps for the way back
             layer.inplace = False  # type: ignore[assignment]
     try:
-        wrapped = GradSampleModule(network, loss_reduction="sum", strict=True)
+        wrapped = PerImage(network, loss_reduction="sum", strict=True)
     except (NotImplementedError, ValueError) as error:
         raise TrainingError(
             f"the network cannot be trained with noise: {str(error)[:200]}", remedy="choose another network"
@@ -68,7 +102,8 @@ def _is_trained(layer: nn.Module) -> bool:
 
 
 def _forget(network: nn.Module) -> None:
-    for parameter in network.parameters():
-        for name in ("grad_sample", "_forward_counter", "_current_grad_sample"):
-            if hasattr(parameter, name):
-                delattr(parameter, name)
+    """Remove what Opacus leaves behind."""
+    for owner in (*network.parameters(), *network.modules()):
+        for name in _LEFT_BEHIND:
+            if hasattr(owner, name):
+                delattr(owner, name)

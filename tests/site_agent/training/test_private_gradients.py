@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from torch import nn
 
 from federation.errors import TrainingError
 from site_agent.training.chance import torch_chance
+from site_agent.training.normalization import with_normalization
 from site_agent.training.private_gradients import PatientGradients
 from site_agent.training.private_network import keeping_gradients_per_image
 from site_agent.training.private_patients import batches_of_patients
@@ -84,6 +86,26 @@ def test_the_part_of_a_patient_is_the_gradient_that_autograd_finds():
     np.testing.assert_allclose(found * (1000.0 / UNITS), expected, atol=2e-3)
 
 
+NETWORKS = ["test_resnet", "resnet18", "test_efficientnet", "mobilenetv3_small_050", "ghostnet_100"]
+
+
+@pytest.mark.parametrize("kind", ["frozen", "group"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_of_standard_networks_are_those_of_autograd(name, kind):
+    """Networks that write over a layer's output among them."""
+    torch.manual_seed(0)
+    network = with_normalization(timm.create_model(name, num_classes=2), kind).eval()
+    x = torch.randn(2, 3, 32, 32)
+    y = torch.tensor([0, 1])
+    loss = nn.functional.cross_entropy(network(x), y, reduction="sum")
+    expected = torch.autograd.grad(loss, [p for p in network.parameters() if p.requires_grad])
+    with keeping_gradients_per_image(network) as wrapped:
+        nn.functional.cross_entropy(wrapped(x), y, reduction="sum").backward()
+        found = [p.grad_sample.sum(0) for p in network.parameters() if p.requires_grad]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
 class Poisoned(Vectors):
     def _row(self, name):
         return super()._row(name) * (float("nan") if name.startswith("bad") else 1.0)
@@ -113,8 +135,6 @@ def test_where_company_matters_every_patient_is_shown_alone():
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
 def test_layers_that_keep_statistics_of_batches_are_refused_also_under_other_names(name):
-    import timm
-
     with pytest.raises(TrainingError, match="looks at all images of a batch"):
         sums(timm.create_model(name, num_classes=2), Vectors(source_of({"a": 1}), shape=(3, 32, 32)))
 
