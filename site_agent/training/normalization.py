@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import cast
 
-from timm.utils import freeze_batch_norm_2d
+from timm.utils.model import freeze_batch_norm_2d  # type: ignore[attr-defined]
 from torch import nn
 
 from federation.transfer.model import Normalization, Weights
