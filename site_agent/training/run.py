@@ -32,7 +32,8 @@ from site_agent.training.networks import (
     load_weights,
     saved_weights,
 )
-from site_agent.training.pixels import ImageExamples
+from site_agent.training.pixels import Augment, ImageExamples
+from site_agent.training.plain_augmentation import plain_augmentation
 from site_agent.training.splits import (
     TRAIN,
     Split,
@@ -261,7 +262,7 @@ class TrainingRun:
             source,
             self._images.rows.mapped,
             rows,
-            augmenter(self._step.augmentation),
+            _augment(self._step),
             classifier.mean,
             classifier.std,
             self._device,
@@ -309,6 +310,10 @@ class TrainingRun:
         if self._head_only:
             notes.append(head_only.NOTE)
         return tuple(notes)
+
+
+def _augment(step: Step) -> Augment:
+    return plain_augmentation if step.augmentation is None else augmenter(step.augmentation)
 
 
 def _split(source: ImageSource, step: Step) -> Split:
