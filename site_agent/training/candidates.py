@@ -1,4 +1,4 @@
-"""Which augmentation policies a search tries: drawn from what helps on images in general, the same at every site."""
+"""Which augmentation policies a search tries: drawn from what often helps, the same at every site."""
 
 from collections.abc import Mapping
 

@@ -82,7 +82,7 @@ class FeatureCache:
         with self.rows.filling():
             missing = self.rows.missing(indices)
             for start in range(0, len(missing), _CHUNK):
-                if until is not None and time.monotonic() > until:
+                if start and until is not None and time.monotonic() > until:
                     return False
                 part = missing[start : start + _CHUNK]
                 levels = torch.from_numpy(self.images.rows.mapped[part]).permute(0, 3, 1, 2)

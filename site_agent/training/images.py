@@ -60,7 +60,7 @@ class ImageCache:
         with self.rows.filling():
             missing = self.rows.missing(indices)
             for start in range(0, len(missing), _CHUNK):
-                if until is not None and time.monotonic() > until:
+                if start and until is not None and time.monotonic() > until:
                     return False
                 self._decode_chunk(missing[start : start + _CHUNK])
         self._refuse_too_many(indices)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from timm.layers import DropPath
+from timm.layers import DropPath  # type: ignore[attr-defined]
 from torch import nn
 from torchvision.ops import StochasticDepth
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import cast
 
-from timm.utils import freeze_batch_norm_2d
+from timm.utils.model import freeze_batch_norm_2d  # type: ignore[attr-defined]
 from torch import nn
 
 from federation.transfer.model import Normalization, Weights
@@ -77,7 +77,7 @@ def _mapped(module: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.M
 
 
 def _forbid_overwriting(network: nn.Module) -> None:
-    """Gradients of single patients are taken by hooks, which cannot stand layers that overwrite their input."""
+    """Gradients of one patient are taken by hooks, which cannot stand layers that overwrite their input."""
     for module in network.modules():
         if getattr(module, "inplace", False):
-            setattr(module, "inplace", False)
+            module.inplace = False  # type: ignore[assignment]

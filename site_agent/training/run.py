@@ -89,7 +89,8 @@ class TrainingRun:
         if self._device.type == "cuda" or not self._head_only:
             self._classifier.to(memory_format=torch.channels_last)
         self._optimizer = new_optimizer(self._network, step.recipe)
-        self._epoch, self._loss = 0, None
+        self._epoch = 0
+        self._loss: float | None = None
 
     @classmethod
     def open(

@@ -1,7 +1,8 @@
 """Searches an augmentation policy with few images and little time: candidates compete on validation images.
 
-All train the step's network from its start, with the same order of images, and are judged by cross-entropy and
-AUROC on the validation part. The test part is never touched. How the field is thinned is in ``tournament``.
+All train the step's network from its start, with the same order of images, and are judged by cross-entropy
+and AUROC on the validation part. The test part is never touched. Who is trained for how long is in
+``tournament``.
 """
 
 import shutil
@@ -14,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from federation.errors import StoreError, TrainingError
 from federation.files import read_file, write_atomically
-from federation.transfer.augmentation import AugmentationPolicy, describe
+from federation.transfer.augmentation import AugmentationPolicy
 from federation.transfer.model import Weights
 from federation.transfer.recipe import Strict
 from federation.transfer.result import AUROC, CROSS_ENTROPY, Progress, Score
@@ -183,7 +184,7 @@ class PolicySearch:
         return self._trials[Entry(policy, self._step.recipe.epochs)]
 
     def _work_on(self, entry: Entry, slice_s: float) -> Progress | None:
-        """Train a candidate for a slice, and measure it where that finishes it; return its progress if not."""
+        """Train a candidate for a slice, and measure it where that finishes it; else return its progress."""
         try:
             run = self._begin(self._step_of(entry), self._folder / _RUNNING)
             progress = run.advance(slice_s)

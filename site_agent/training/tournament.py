@@ -1,9 +1,9 @@
 """Which of several augmentation policies is best, when each may be trained for few epochs or for many.
 
 Successive halving (Jamieson and Talwalkar 2016), by thirds: all candidates get a third of the epochs (or a
-ninth, …), the best third of them three times as many. The plain policy stays in to the end, so that what wins is
-at least as good as it on the images that decide. At last the best few compete together, as one policy of
-several chains, against the best alone.
+ninth, …), the best third of them three times as many. The plain policy stays in to the end, so that what wins
+is no worse than it by both measures. At last the best few compete together, as one policy of several chains,
+against the best alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

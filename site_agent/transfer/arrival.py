@@ -6,8 +6,10 @@ from federation.transfer.model import TravellingModel
 from federation.transfer.step import CotrainStep, Step
 from site_agent.jobs import Site
 from site_agent.policy import TaskPolicy
+from site_agent.transfer.departure import recipients
 from site_agent.transfer.model_store import ModelStore
 from site_agent.transfer.networks import architecture
+from site_agent.transfer.step_files import SiteSteps
 
 
 def store_of(site: Site) -> ModelStore:
@@ -45,6 +47,7 @@ def _require_source(site: Site, policy: TaskPolicy, model: TravellingModel, requ
     """Raise unless the model was made here, by a site that the policy names, or of models of such sites."""
     step, allowed = request.step, policy.in_transfer
     if model.public_key == site.identity.public_key and model.site == site.config.name:
+        _require_cleared(site, model, step)
         return
     if model.site == site.config.name:
         raise PolicyError(
@@ -56,6 +59,22 @@ def _require_source(site: Site, policy: TaskPolicy, model: TravellingModel, requ
             allowed.require_partner(partner)
         return
     allowed.require_source(model.site, model.public_key)
+
+
+def _require_cleared(site: Site, model: TravellingModel, step: Step) -> None:
+    """Raise where a model of the site that stays would leave by way of another that begins at it.
+
+    Else what one task's policy keeps here would leave under the policy of another.
+    """
+    made = SiteSteps(site.state.folder).of(model.step_id).ended()
+    cleared = () if made is None or made.result is None else recipients(made.step)
+    others = sorted(set(recipients(step)) - set(cleared))
+    if others:
+        raise PolicyError(
+            f"a model of {model.address} that does not travel to {', '.join(others)} would do so by way of "
+            f"one of {step.address}",
+            remedy="begin at published or random weights, or let the first model travel to the same sites",
+        )
 
 
 def _require_network(model: TravellingModel, step: Step) -> None:

@@ -21,9 +21,9 @@ from federation.transfer.averaging import local_part, require_average, shared_pa
 from federation.transfer.model import Normalization, TravellingModel, Weights
 from federation.transfer.result import Progress, StepResult
 from federation.transfer.step import CotrainStep
-from site_agent.training.networks import PretrainedWeights
-from site_agent.training.run import IMAGES_FOLDER, TrainingRun
+from site_agent.training.run import TrainingRun
 from site_agent.transfer.group_files import GroupFiles, OwnPart
+from site_agent.transfer.lending import lent_to
 from site_agent.transfer.work import Asked, Work
 
 _START_FILE = "start.safetensors"
@@ -54,11 +54,8 @@ class CotrainWork(Work):
             self._step,
             self._begin(before),
             asked.folder,
-            pretrained=PretrainedWeights(),
-            device=asked.site.config.transfer.device,
-            images=asked.site.state.folder / IMAGES_FOLDER,
-            max_unreadable=asked.dataset.max_unreadable,
             head=None if before is None else before.head,
+            **lent_to(asked),
         )
         self._keep_start()
 

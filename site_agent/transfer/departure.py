@@ -1,18 +1,11 @@
 """The one place at which it is decided whether a model leaves, and paid for."""
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 from federation.canonical import sha256_hex
-from federation.errors import PolicyError
-from federation.transfer.model import TravellingModel
 from federation.transfer.result import StepResult
 from federation.transfer.step import CotrainStep, SearchStep, Step
-from site_agent.jobs import Site
 from site_agent.policy import TaskPolicy
+from site_agent.transfer.private_models import charge_model, require_payable
 from site_agent.transfer.work import Asked
-
-Charge: TypeAlias = Callable[[Site, TaskPolicy, Step, StepResult], StepResult]
 
 
 def recipients(step: Step) -> tuple[str, ...]:
@@ -34,6 +27,19 @@ def require_departure(policy: TaskPolicy, step: Step) -> None:
         policy.in_transfer.require_model(to, private=step.recipe.private is not None)
 
 
+def require_means(asked: Asked) -> None:
+    """Raise unless the model of a step could be paid for, where one shall leave; asked before any work.
+
+    Raises:
+        BudgetError: If no budget would pay for it.
+        NotReleasableError: If something about the data stands against it.
+        PolicyError: If the policy does not let it leave.
+        TrainingError: If the recipe leaves to the data what must be public.
+    """
+    if _is_paid_for(asked):
+        require_payable(asked)
+
+
 def let_leave(asked: Asked, result: StepResult, model: bytes) -> tuple[StepResult, bytes]:
     """Return what may be said of what was found; the model only where policy and budget let it leave.
 
@@ -52,8 +58,8 @@ def let_leave(asked: Asked, result: StepResult, model: bytes) -> tuple[StepResul
     if not model or not _named(asked.step) or _hides_its_model(asked.step):
         return said, b""
     require_departure(asked.policy, asked.step)
-    if recipients(asked.step) and not _is_masked(asked.step) and asked.policy.in_transfer.models == "private":
-        said = _paid(asked, said, model)
+    if _is_paid_for(asked):
+        said, model = charge_model(asked, said, model)
     return said.model_copy(update={"model_id": sha256_hex(model)}), model
 
 
@@ -61,6 +67,12 @@ def _named(step: Step) -> tuple[str, ...]:
     if isinstance(step, SearchStep):
         return ()
     return step.partners if isinstance(step, CotrainStep) else step.travels_to
+
+
+def _is_paid_for(asked: Asked) -> bool:
+    """Return whether a model shall leave as it is whose patients the ledger protects."""
+    step = asked.step
+    return bool(recipients(step)) and not _is_masked(step) and asked.policy.in_transfer.models == "private"
 
 
 def _is_masked(step: Step) -> bool:
@@ -72,32 +84,8 @@ def _hides_its_model(step: Step) -> bool:
     return isinstance(step, CotrainStep) and step.masked and step.round > 0
 
 
-def _paid(asked: Asked, result: StepResult, model: bytes) -> StepResult:
-    """Charge the ledger for a model, and return the result with what the model promises."""
-    paid = charge(asked.site, asked.policy, asked.step, result)
-    promised = TravellingModel.from_bytes(model, sha256_hex(model)).privacy
-    if promised is None or promised != paid.privacy:
-        raise PolicyError(
-            f"task {asked.policy.name}: a model promises {promised}, but {paid.privacy} was paid for",
-            remedy="use one version of fedprint for all of the site",
-        )
-    return paid
-
-
 def _without_counts(step: Step, result: StepResult) -> StepResult:
     """Leave out what a model that is trained with noise would not tell: exact counts, and times."""
     if step.recipe.private is None:
         return result
     return result.model_copy(update={"n_train": step.n_train or 0, "seconds": 0.0})
-
-
-def _nobody_pays(site: Site, policy: TaskPolicy, step: Step, result: StepResult) -> StepResult:
-    del site, step, result
-    raise PolicyError(
-        f"task {policy.name}: this version cannot charge the ledger for a model",
-        remedy="upgrade the site, or let exact models leave",
-    )
-
-
-charge: Charge = _nobody_pays
-"""Charges the ledger for one model, once however often it is asked, and adds what was paid to the result."""

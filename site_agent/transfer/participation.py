@@ -31,13 +31,15 @@ from site_agent.policy import Policy, TaskPolicy
 from site_agent.transfer.arrival import start_of, store_of
 from site_agent.transfer.cotraining import CotrainWork
 from site_agent.transfer.departure import recipients, require_departure
+from site_agent.transfer.search_work import SearchWork
 from site_agent.transfer.step_files import Ended, Running, SiteSteps, StepFiles
+from site_agent.transfer.train_work import TrainWork
 from site_agent.transfer.turn import FAILED, Turn
 from site_agent.transfer.work import Asked, Work
 
 log = logging.getLogger("fedprint.site")
 
-WORK: dict[str, Callable[[Asked], Work]] = {"cotrain": CotrainWork}
+WORK: dict[str, Callable[[Asked], Work]] = {"train": TrainWork, "search": SearchWork, "cotrain": CotrainWork}
 """What a site can do, by the kind of the step."""
 
 REFUSED, MODEL_LEFT = "refused", "transfer-model-left"

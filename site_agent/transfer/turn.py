@@ -8,7 +8,8 @@ from typing import Any
 from federation.errors import BusyError, TransferError
 from federation.transfer.result import Progress
 from site_agent.transfer.arrival import store_of
-from site_agent.transfer.departure import let_leave
+from site_agent.transfer.departure import let_leave, require_means
+from site_agent.transfer.pending_model import PENDING_FILE
 from site_agent.transfer.step_files import Ended, Running, StepFiles
 from site_agent.transfer.work import Asked, Work
 
@@ -39,6 +40,7 @@ class Turn:
         Raises:
             FedprintError: If it cannot go on for now.
         """
+        require_means(self.asked)
         running = self.files.running() or self._begin()
         temporary = Work.temporary
         try:
@@ -77,7 +79,7 @@ class Turn:
         result, model = let_leave(self.asked, timed, model)
         if model:
             store_of(self.asked.site).keep_made(model)
-        ended = self._ended(running, work.temporary, result=result)
+        ended = self._ended(running, (*work.temporary, PENDING_FILE), result=result)
         self.files.end(ended)
         self._record(FINISHED)
         return ended

@@ -146,19 +146,21 @@ def write_transfer_site(
     transfer: Mapping[str, Any] | None = EXACT,
     everywhere: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    n_images: int = 8,
 ) -> TransferSite:
-    """Write site and policy files and eight images of two classes and four patients.
+    """Write site and policy files, and images of two classes, each patient with two of one class.
 
     Args:
         folder: Where.
         transfer: The table ``[task.digits.transfer]``; None: there is none.
         everywhere: The table ``[transfer]`` of the policy.
         settings: The table ``[transfer]`` of the site file.
+        n_images: How many images.
     """
     rows = ["path,label,patient"]
-    for i in range(8):
+    for i in range(n_images):
         save(folder / "images" / f"{FILE}-{i}.png", make_pixels(i))
-        rows.append(f"{FILE}-{i}.png,{'ab'[i % 2]},{PATIENT}-{i // 2}")
+        rows.append(f"{FILE}-{i}.png,{'ab'[i // 2 % 2]},{PATIENT}-{i // 2}")
     (folder / "labels.csv").write_text("\n".join(rows))
     hub = make_identity("hub", folder)
     task: dict[str, Any] = {"modes": ["listen"]} | ({} if transfer is None else {"transfer": dict(transfer)})

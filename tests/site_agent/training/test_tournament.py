@@ -77,7 +77,8 @@ def test_the_plain_policy_stays_to_the_end_and_wins_where_it_is_best_at_last():
 def test_where_loss_and_auroc_disagree_the_loss_decides():
     policies = candidates(2, seed=0)
     tournament = Tournament(policies, 4)
-    merits = play(tournament, lambda e: Merit(0.2, 0.6) if e.policy == policies[1] else Merit(0.3, 0.9))
+    known = {policies[0]: Merit(0.3, 0.9), policies[1]: Merit(0.2, 0.6)}
+    merits = play(tournament, lambda entry: known.get(entry.policy))
     assert tournament.winner(merits) == policies[1]
 
 

@@ -99,6 +99,14 @@ def test_nobody_else_can_make_a_model_in_the_sites_own_name(anna, tmp_path):
     assert anna.ask(begun_at(data), model=data).state == "policy"
 
 
+def test_what_stays_does_not_leave_by_way_of_a_model_that_begins_at_it(anna):
+    stays = anna.finish(train(travels_to=("anna",)))[-1].result.model_id
+    left = anna.finish(train(travels_to=("bern",), seed=1))[-1].result.model_id
+    assert anna.ask(train(travels_to=("bern",), start=stays)).state == "policy"
+    assert anna.ask(train(travels_to=("bern",), start=left)).state == "running"
+    assert anna.ask(train(start=stays)).state == "running"
+
+
 def test_an_average_is_loaded_where_all_whose_models_it_holds_are_trusted(tmp_path, bern):
     transfer = EXACT | {"models_to": ["bern", "cork"]}
     site = write_transfer_site(tmp_path, transfer, {"model_sources": {"bern": bern.public_key}})

@@ -2,9 +2,11 @@
 
 import pytest
 from factories import make_identity, make_job
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Message
+from flwr.serverapp import ServerApp
 from transfer_site import EXACT, FILE, PATIENT, CountingWork, bytes_of, train, write_transfer_site
 
+from deploy.inprocess import Node, run_in_process
 from federation.errors import DataError, MemoryShortError, StoreError, TrainingError
 from federation.transfer.messages import (
     QUERY_ROLL_CALL,
@@ -189,10 +191,17 @@ def test_flower_messages_of_both_kinds_are_answered(anna, tmp_path):
         QUERY_ROLL_CALL: RollCallRequest(job).to_record(anna.hub),
     }
     roster = {"anna": anna.site.identity.public_key}
-    context = Context(0, 0, {"site-config": str(tmp_path / "anna" / "site.toml")}, RecordDict(), {})
     contents = {}
-    for kind, record in requests.items():
-        message = Message(record, dst_node_id=1, message_type=kind)
-        contents[kind] = client_app(message, context).content
+
+    def server(grid, context):
+        (node_id,) = grid.get_node_ids()
+        for kind, record in requests.items():
+            pending = list(grid.push_messages([Message(record, node_id, kind)]))
+            while kind not in contents:
+                contents.update((kind, reply.content) for reply in grid.pull_messages(pending))
+
+    app = ServerApp()
+    app.main()(server)
+    run_in_process(app, [Node(client_app, {"site-config": str(tmp_path / "anna" / "site.toml")})], {})
     assert TransferReply.from_record(contents[QUERY_TRANSFER], roster, job, train()).state == "running"
     assert RollCallReply.from_record(contents[QUERY_ROLL_CALL], roster, job).offers[0].task == "digits"

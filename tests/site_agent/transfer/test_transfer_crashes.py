@@ -62,7 +62,7 @@ def test_a_kill_at_every_write_loses_nothing_that_was_said(tmp_path):
     whole = write_transfer_site(tmp_path / "whole")
     expected = whole.finish(step, model=data)[-1].result.scores
     for turn in range(MOST):
-        site = write_transfer_site(tmp_path / str(turn))
+        site = write_transfer_site(tmp_path / str(turn), n_images=4)
         reply, died = finish_dying_at(site, step, data, turn)
         assert (reply.state, reply.result.scores) == ("done", expected)
         assert reply == site.ask(step)

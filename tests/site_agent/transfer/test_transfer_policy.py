@@ -5,7 +5,7 @@ import tomli_w
 from transfer_site import EXACT, NETWORK, cotrain, train, write_transfer_site
 
 from federation.errors import ConfigError, PolicyError
-from federation.transfer.recipe import Network, PrivateTraining, Recipe
+from federation.transfer.recipe import Network
 from site_agent.policy import Policy
 from site_agent.transfer.networks import STANDARD
 from site_agent.transfer.policy import TransferPolicy
@@ -175,16 +175,3 @@ def test_a_policy_that_changes_stops_what_was_allowed(tmp_path):
     assert site.finish(step)[-1].model
     write_transfer_site(tmp_path, {"metrics_because": WORDS})
     assert (site.ask(step).state, site.ask(train()).state) == ("policy", "running")
-
-
-def test_a_private_model_leaves_only_if_it_is_paid(tmp_path):
-    recipe = Recipe(epochs=1, private=PrivateTraining(noise_multiplier=1.0))
-    site = write_transfer_site(tmp_path)
-    policy = (tmp_path / "policy.toml").read_text()
-    table = PRIVATE | {"transfer": {"metrics_because": WORDS, "models": "private", "models_to": "any"}}
-    import tomllib
-
-    content = tomllib.loads(policy) | {"population": {"patients": {"rho": "1", "delta": 1e-6}}}
-    (tmp_path / "policy.toml").write_text(tomli_w.dumps(content | {"task": {"digits": table}}))
-    reply = site.finish(train(travels_to=("bern",), recipe=recipe))[-1]
-    assert (reply.state, reply.model) == ("policy", b"")
