@@ -29,7 +29,8 @@ def pack(header: Mapping[str, Any], arrays: Arrays) -> bytes:
         header: Anything canonical JSON can hold.
         arrays: Name → array; stored little-endian and contiguous.
     """
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # Unlike ascontiguousarray, this leaves a single number a single number.
+    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     return save(plain, {_KEY: canonical_json(dict(header)).decode()})
 
 

@@ -91,10 +91,7 @@ class Request:
             MessageError: If it is malformed or unsigned.
             SignatureError: If it was altered, or signed by somebody else than it says.
         """
-        envelope = Envelope.from_record(cls.kind, record)
-        with malformed(f"a {cls.kind}"):
-            job = JobHeader.from_table(envelope.body["job"])
-        envelope.verify(job.aggregator, f"a {cls.kind}")
+        envelope, job = signed_request(cls.kind, record)
         with malformed(f"a {cls.kind}"):
             return cls._from_envelope(job, envelope)
 
@@ -200,16 +197,9 @@ class SiteReply:
             MessageError: If the reply is malformed or answers another request.
             SignatureError: If it was altered, or not signed by the site it names.
         """
-        envelope = Envelope.from_record(_REPLY, record)
+        envelope = attributed_reply(_REPLY, record, roster, job)
         with malformed("a reply"):
-            reply = cls._unverified(envelope)
-        site = reply.site
-        if site not in roster:
-            raise MessageError(f"a reply names the unknown site {site!r}", remedy="enrol the site first")
-        envelope.verify(roster[site], f"the reply of site {site}")
-        if reply.job_id != job.job_id or not hmac.compare_digest(reply.nonce.encode(), job.nonce.encode()):
-            raise MessageError(f"the reply of site {site} answers another request (wrong job or nonce)")
-        return reply
+            return cls._unverified(envelope)
 
     @classmethod
     def _unverified(cls, envelope: Envelope) -> "SiteReply":
@@ -222,6 +212,48 @@ class SiteReply:
 
 def _space_and_sampling(envelope: Envelope) -> tuple[Space, SamplingPlan]:
     return Space.from_bytes(envelope.blobs[_SPACE]), SamplingPlan(**envelope.body["sampling"])
+
+
+def signed_request(kind: str, record: RecordDict) -> tuple[Envelope, JobHeader]:
+    """Return a request once the aggregator that it names is known to have signed every part of it.
+
+    Args:
+        kind: What it should be.
+        record: The content of the Flower message.
+
+    Raises:
+        MessageError: If it is malformed or unsigned.
+        SignatureError: If it was altered, or signed by somebody else than it says.
+    """
+    envelope = Envelope.from_record(kind, record)
+    with malformed(f"a {kind}"):
+        job = JobHeader.from_table(envelope.body["job"])
+    envelope.verify(job.aggregator, f"a {kind}")
+    return envelope, job
+
+
+def attributed_reply(kind: str, record: RecordDict, roster: Mapping[str, str], job: JobHeader) -> Envelope:
+    """Return a reply to ``job`` once the site that it names is known to have signed it.
+
+    Args:
+        kind: What it should be.
+        record: The content of the Flower message.
+        roster: Site name → public key of every enrolled site.
+        job: Header of the request this must answer.
+
+    Raises:
+        MessageError: If the reply is malformed or answers another request.
+        SignatureError: If it was altered, or not signed by the site it names.
+    """
+    envelope = Envelope.from_record(kind, record)
+    with malformed("a reply"):
+        site, job_id, nonce = (str(envelope.body[key]) for key in ("site", "job_id", "nonce"))
+    if site not in roster:
+        raise MessageError(f"a reply names the unknown site {site!r}", remedy="enrol the site first")
+    envelope.verify(roster[site], f"the reply of site {site}")
+    if job_id != job.job_id or not hmac.compare_digest(nonce.encode(), job.nonce.encode()):
+        raise MessageError(f"the reply of site {site} answers another request (wrong job or nonce)")
+    return envelope
 
 
 @contextmanager

@@ -5,7 +5,6 @@ its id and the digest of its terms. As with every request, the aggregator signs 
 gets comes back in a reply that the site signs.
 """
 
-import hmac
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar, Self, TypeAlias
@@ -15,7 +14,7 @@ from flwr.app import RecordDict
 from federation.envelope import Envelope
 from federation.errors import MessageError
 from federation.identity import Identity
-from federation.messages import DONE, JobHeader, malformed
+from federation.messages import DONE, JobHeader, attributed_reply, malformed, signed_request
 from federation.secagg.messages import (
     Advertisement,
     Confirmation,
@@ -75,7 +74,7 @@ class AdvertiseRequest:
             MessageError: If it is malformed, unsigned, or its terms are impossible.
             SignatureError: If it was altered, or signed by somebody else than it says.
         """
-        envelope, job = _verified(cls.kind, record)
+        envelope, job = signed_request(cls.kind, record)
         with malformed("the beginning of a round"):
             terms = Terms.from_json(envelope.body["terms"])
             space = envelope.blobs.get(_SPACE)
@@ -116,7 +115,7 @@ class StepRequest:
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
         """Read a request and verify it; errors as of ``AdvertiseRequest.from_record``."""
-        envelope, job = _verified(cls.kind, record)
+        envelope, job = signed_request(cls.kind, record)
         with malformed("a step of a round"):
             body = envelope.body
             message = QUESTIONS[body["step"]].from_parts(body["message"], envelope.blobs)
@@ -194,29 +193,15 @@ class StepReply:
             MessageError: If the reply is malformed or answers another request.
             SignatureError: If it was altered, or not signed by the site it names.
         """
-        envelope = Envelope.from_record(cls.kind, record)
+        envelope = attributed_reply(cls.kind, record, roster, job)
         with malformed("a reply"):
             body = envelope.body
-            site, job_id, nonce = (str(body[key]) for key in ("site", "job_id", "nonce"))
-            reply = cls(site, job_id, nonce, str(body["round"]), str(body["step"]), code=str(body["code"]))
-        if reply.site not in roster:
-            raise MessageError(
-                f"a reply names the unknown site {reply.site!r}", remedy="enrol the site first"
-            )
-        envelope.verify(roster[reply.site], f"the reply of site {reply.site}")
-        same = (reply.job_id, reply.round_id, reply.step) == (job.job_id, round_id, step)
-        if not same or not hmac.compare_digest(reply.nonce.encode(), job.nonce.encode()):
+            same = (str(body["round"]), str(body["step"])) == (round_id, step)
+            reply = cls(str(body["site"]), job.job_id, job.nonce, round_id, step, code=str(body["code"]))
+        if not same:
             raise MessageError(f"the reply of site {reply.site} answers another request")
         with malformed("a reply"):
             message = (
                 None if reply.code != DONE else ANSWERS[step].from_parts(body["message"], envelope.blobs)
             )
         return replace(reply, message=message)
-
-
-def _verified(kind: str, record: RecordDict) -> tuple[Envelope, JobHeader]:
-    envelope = Envelope.from_record(kind, record)
-    with malformed(f"a {kind}"):
-        job = JobHeader.from_table(envelope.body["job"])
-    envelope.verify(job.aggregator, f"a {kind}")
-    return envelope, job

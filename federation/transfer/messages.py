@@ -5,7 +5,6 @@ goes on where the site stopped, and a step that is done is answered the same for
 epoch by epoch, and whoever dies loses at most what was done since the last reply.
 """
 
-import hmac
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Self
@@ -16,7 +15,7 @@ from federation.canonical import sha256_hex
 from federation.envelope import Envelope
 from federation.errors import MessageError
 from federation.identity import Identity
-from federation.messages import DONE, JobHeader, malformed
+from federation.messages import DONE, JobHeader, attributed_reply, malformed, signed_request
 from federation.transfer.result import Progress, StepResult
 from federation.transfer.step import Step, step_from_json
 
@@ -61,7 +60,7 @@ class TransferRequest:
             MessageError: If it is malformed or unsigned.
             SignatureError: If it was altered, or signed by somebody else than it says.
         """
-        envelope, job = _verified(cls.kind, record)
+        envelope, job = signed_request(cls.kind, record)
         with malformed("a transfer request"):
             slice_s = float(envelope.body["slice_s"])
             if not 0 <= slice_s <= _LONGEST_SLICE_S:
@@ -84,7 +83,7 @@ class RollCallRequest:
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
         """Read a request and verify it; errors as of ``TransferRequest.from_record``."""
-        return cls(_verified(cls.kind, record)[1])
+        return cls(signed_request(cls.kind, record)[1])
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class RollCallReply:
             MessageError: If the reply is malformed or answers another request.
             SignatureError: If it was altered, or not signed by the site it names.
         """
-        envelope = _attributed(cls.kind, record, roster, job)
+        envelope = attributed_reply(cls.kind, record, roster, job)
         body = envelope.body
         with malformed("a reply to a roll call"):
             offers = tuple(_offer(offer) for offer in body["offers"])
@@ -197,7 +196,7 @@ class TransferReply:
                 that its result names.
             SignatureError: If it was altered, or not signed by the site it names.
         """
-        envelope = _attributed(cls.kind, record, roster, job)
+        envelope = attributed_reply(cls.kind, record, roster, job)
         body, model = envelope.body, envelope.blobs.get("model", b"")
         with malformed("a transfer reply"):
             progress, result = body["progress"], body["result"]
@@ -219,27 +218,6 @@ class TransferReply:
         if model and sha256_hex(model) != named:
             raise MessageError(f"the reply of site {reply.site} carries another model than it names")
         return reply
-
-
-def _verified(kind: str, record: RecordDict) -> tuple[Envelope, JobHeader]:
-    envelope = Envelope.from_record(kind, record)
-    with malformed(f"a {kind}"):
-        job = JobHeader.from_table(envelope.body["job"])
-    envelope.verify(job.aggregator, f"a {kind}")
-    return envelope, job
-
-
-def _attributed(kind: str, record: RecordDict, roster: Mapping[str, str], job: JobHeader) -> Envelope:
-    """Return the envelope of a reply to ``job``, once the site it names has signed it."""
-    envelope = Envelope.from_record(kind, record)
-    with malformed("a reply"):
-        site, job_id, nonce = (str(envelope.body[key]) for key in ("site", "job_id", "nonce"))
-    if site not in roster:
-        raise MessageError(f"a reply names the unknown site {site!r}", remedy="enrol the site first")
-    envelope.verify(roster[site], f"the reply of site {site}")
-    if job_id != job.job_id or not hmac.compare_digest(nonce.encode(), job.nonce.encode()):
-        raise MessageError(f"the reply of site {site} answers another request (wrong job or nonce)")
-    return envelope
 
 
 def _offer(table: Mapping[str, object]) -> Offer:

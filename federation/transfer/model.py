@@ -124,7 +124,7 @@ class TravellingModel:
 
     def _message(self) -> bytes:
         tensors = {
-            name: [str(array.dtype), list(array.shape), sha256_hex(np.ascontiguousarray(array).tobytes())]
+            name: [str(array.dtype), list(array.shape), sha256_hex(array.tobytes())]
             for name, array in sorted(self.weights.items())
         }
         return b"fedprint model\n" + canonical_json({"header": self._header(), "tensors": tensors})

@@ -1,7 +1,6 @@
 """A step: one unit of work of a transfer experiment at one site, named by the hash of all that it says."""
 
 import json
-from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
@@ -51,7 +50,7 @@ class _Step(Strict):
         except ConfigError as error:
             raise ValueError(str(error)) from error
 
-    @cached_property
+    @property
     def step_id(self) -> str:
         """SHA-256 over everything it says, 64 hexadecimal digits."""
         return sha256_hex(canonical_json(self.to_json()))

@@ -93,7 +93,12 @@ def test_every_request_of_a_round_is_signed_by_the_same_aggregator(identities, r
 
 def test_a_silent_site_does_not_stop_the_others_and_is_named(identities, roster):
     hang = threading.Event()
-    apps = [honest(identities["anna"]), honest(identities["bern"]), misbehaving(lambda _: hang.wait(30))]
+
+    def answer_late(message):
+        hang.wait(30)
+        return Message(Error(100, "late"), reply_to=message)
+
+    apps = [honest(identities["anna"]), honest(identities["bern"]), misbehaving(answer_late)]
     started = time.monotonic()
     result, _ = ask(apps, roster, timeout_s=2.0)
     hang.set()
