@@ -176,6 +176,12 @@ class MemoryShortError(TransferError):
     code = "memory"
 
 
+class BusyError(TransferError):
+    """A site works on another step; it can be asked again later."""
+
+    code = "busy"
+
+
 class StoreError(FedprintError):
     """Something could not be read from or written to durable storage."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from federation.errors import StoreError
+from federation.errors import BusyError, StoreError
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -68,10 +68,15 @@ def remove_durably(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Keep other threads and processes that lock the same file waiting; the lock ends with the process.
 
+    Args:
+        path: The file.
+        wait: Whether to wait for others that hold the lock.
+
     Raises:
+        BusyError: If another holds the lock and nobody waits.
         StoreError: If the file cannot be opened.
     """
     try:
@@ -83,7 +88,7 @@ def locked(path: Path) -> Iterator[None]:
             remedy="free disk space or correct the folder's permissions",
         ) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock, path, wait)
         yield
     finally:
         os.close(lock)
@@ -128,6 +133,13 @@ def _write(path: Path, data: bytes, put: Callable[[Path], object]) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _lock(descriptor: int, path: Path, wait: bool) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BusyError(f"{path} is locked by another worker", remedy="ask again later") from error
 
 
 def _sync_folder(folder: Path) -> None:

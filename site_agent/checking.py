@@ -1,7 +1,7 @@
 """What would leave a site and what would be refused, as far as that is known without reading an image."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 from federation.errors import FedprintError
@@ -48,12 +48,14 @@ class TaskCheck:
         mode: Its trust mode.
         leaves: What would leave, by name; empty where nothing does.
         problems: Why it would be refused; empty where it would not.
+        transfer: What may leave in transfer experiments; empty where it takes no part in them.
     """
 
     task: str
     mode: str
     leaves: Mapping[str, Any]
     problems: tuple[Problem, ...]
+    transfer: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,9 @@ def _check(config: SiteConfig, dataset: DatasetConfig, policy: Policy) -> TaskCh
         source = _opened(dataset, allowed, mode)
         leaves = _leaves(dataset, allowed, source, mode)
     except FedprintError as error:
-        return TaskCheck(dataset.task, mode.value, {}, (_problem(error),))
-    return TaskCheck(
-        dataset.task, mode.value, leaves, _problems(_CHECKS[mode](config, dataset, allowed, source))
-    )
+        return TaskCheck(dataset.task, mode.value, {}, (_problem(error),), leaving.of_transfer(allowed))
+    problems = _problems(_CHECKS[mode](config, dataset, allowed, source))
+    return TaskCheck(dataset.task, mode.value, leaves, problems, leaving.of_transfer(allowed))
 
 
 def _opened(dataset: DatasetConfig, allowed: TaskPolicy, mode: TrustMode) -> ImageSource:
@@ -239,10 +240,19 @@ def described(found: SiteCheck) -> Iterator[str]:
     """Yield what was found as lines for people."""
     yield from (f"{found.site}: {problem.text}" for problem in found.problems)
     for task in found.tasks:
-        yield f"{found.site}/{task.task}: {task.mode}" + ("" if task.leaves else ", nothing leaves")
+        yield f"{found.site}/{task.task}: {task.mode}" + (
+            "" if task.leaves else ", nothing leaves" + _but(task)
+        )
         yield from _listed(task.leaves)
+        if task.transfer:
+            yield "  leaves in transfer experiments:"
+            yield from _listed(task.transfer, "    ")
         yield from (f"  would be refused: {problem.text}" for problem in task.problems)
     yield f"{found.site}: " + ("nothing would be refused" if found.ok else "something would be refused")
+
+
+def _but(task: TaskCheck) -> str:
+    return " but in transfer experiments" if task.transfer else ""
 
 
 def _listed(values: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:

@@ -84,6 +84,26 @@ def check(
 
 
 @app.command()
+def transfers(
+    config: Annotated[Path, typer.Argument(help="The site file; policy.toml lies beside it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the transfer experiments of this site: what runs, what is done, which models left, to whom."""
+    import json
+
+    from site_agent.transfer.listing import list_transfers, table
+
+    found = list_transfers(config)
+    if as_json:
+        typer.echo(json.dumps([listed.to_json() for listed in found], indent=1, ensure_ascii=False))
+    elif not found:
+        typer.echo("nobody has asked this site to take part in a transfer experiment")
+    else:
+        console = Console(highlight=False)
+        (console if console.is_terminal else Console(width=250, highlight=False)).print(table(found))
+
+
+@app.command()
 def rounds(
     config: Annotated[Path, typer.Argument(help="The site file; policy.toml lies beside it.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -6,6 +6,7 @@ Whatever goes wrong, only a code leaves; the text stays in the site's log.
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
@@ -13,9 +14,12 @@ from flwr.clientapp import ClientApp
 from federation.errors import ConfigError, FedprintError
 from federation.messages import FingerprintRequest, ListenRequest, SiteReply
 from federation.round_messages import StepReply, read_request
+from federation.transfer.messages import RollCallReply, RollCallRequest, TransferReply, TransferRequest
 from site_agent.jobs import Site, fingerprint_tasks, rank_locally
 from site_agent.rounds.participation import answer_round
+from site_agent.transfer.participation import answer_roll_call, answer_step
 
+Reply: TypeAlias = SiteReply | StepReply | TransferReply | RollCallReply
 log = logging.getLogger("fedprint.site")
 app = ClientApp()
 
@@ -47,7 +51,23 @@ def take_part(message: Message, context: Context) -> Message:
     return _answer(message, context, lambda site: answer_round(site, read_request(message.content)))
 
 
-def _answer(message: Message, context: Context, job: Callable[[Site], SiteReply | StepReply]) -> Message:
+@app.query("transfer")
+def work_on_step(message: Message, context: Context) -> Message:
+    """Work on a step of a transfer experiment for a while."""
+    return _answer(
+        message, context, lambda site: answer_step(site, TransferRequest.from_record(message.content))
+    )
+
+
+@app.query("roll_call")
+def answer_to_name(message: Message, context: Context) -> Message:
+    """Say who is here, and what the policy lets it take part in."""
+    return _answer(
+        message, context, lambda site: answer_roll_call(site, RollCallRequest.from_record(message.content))
+    )
+
+
+def _answer(message: Message, context: Context, job: Callable[[Site], Reply]) -> Message:
     try:
         site = Site.open(_config_path(context))
         return Message(job(site).to_record(site.identity), reply_to=message)

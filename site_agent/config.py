@@ -1,12 +1,14 @@
 """Configuration of one site."""
 
 from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from federation.config_file import read_config
 from federation.errors import ConfigError
 from federation.names import check_name
+from federation.space import Library
 from federation.trust import TrustMode
 from site_agent.dataset_config import DatasetConfig
 from site_agent.network.acceleration import Acceleration
@@ -35,9 +37,25 @@ class WeightsConfig(BaseModel):
             raise ValueError(f"the weights file {self.source} needs its sha256; sha256sum prints it")
         return self
 
-    def resolve(self, base: Path) -> "WeightsConfig":
+    def resolve(self, base: Path) -> Self:
         """Return the configuration with a relative path taken from ``base``."""
         return self if self.file is None else self.model_copy(update={"source": str(base / self.file)})
+
+
+class PretrainedConfig(WeightsConfig):
+    """Where the site finds the published weights of one more network, at which experiments may begin."""
+
+    library: Library = "timm"
+    name: str = Field(description="name of the network in its library")
+
+
+class TransferConfig(BaseModel):
+    """What transfer experiments may use of this machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models_mb: int = Field(4096, ge=1, description="most megabytes of models that are kept")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks are trained")
 
 
 class SiteConfig(BaseModel):
@@ -52,6 +70,8 @@ class SiteConfig(BaseModel):
         None, description=f"file that says what may leave, to whom; {POLICY_FILE} beside this file"
     )
     weights: WeightsConfig = Field(default_factory=WeightsConfig)
+    pretrained: tuple[PretrainedConfig, ...] = Field((), description="weights of further networks")
+    transfer: TransferConfig = Field(default_factory=TransferConfig)
     acceleration: Acceleration = Field("auto")
     dataset: tuple[DatasetConfig, ...] = Field(min_length=1, description="the tasks")
 
@@ -70,6 +90,16 @@ class SiteConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _networks_differ(self) -> "SiteConfig":
+        names = [f"{weights.library}:{weights.name}" for weights in self.pretrained]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(
+                f"site {self.name} has two [[pretrained]] of {twice[0]}", remedy="leave one of them out"
+            )
+        return self
+
     def mode(self, dataset: DatasetConfig) -> TrustMode:
         """Return the trust mode of a task."""
         return getattr(dataset, "trust", None) or self.trust
@@ -81,6 +111,7 @@ class SiteConfig(BaseModel):
                 "state": base / self.state,
                 "policy": self.policy and base / self.policy,
                 "weights": self.weights.resolve(base),
+                "pretrained": tuple(weights.resolve(base) for weights in self.pretrained),
                 "dataset": tuple(dataset.resolve(base) for dataset in self.dataset),
             }
         )

@@ -59,6 +59,25 @@ def of_pooled(allowed: TaskPolicy, source: ImageSource) -> dict[str, Any]:
     return {**_cohort(cohort), **protection}
 
 
+def of_transfer(allowed: TaskPolicy) -> dict[str, Any]:
+    """Return what may leave in transfer experiments; nothing where the task takes no part in them."""
+    policy = allowed.transfer
+    if policy is None:
+        return {}
+    figures = {
+        "figures": "scores, rankings of networks and augmentation policies, without noise",
+        "figures because": policy.metrics_because,
+    }
+    if policy.models is None:
+        return figures | {"models": "none"}
+    return {
+        **figures,
+        "models": "exact" if policy.models == "exact" else f"with noise, each at most ρ = {_most(allowed)}",
+        **({"models because": policy.models_because} if policy.models_because else {}),
+        "models to": _named(policy.models_to, "any site"),
+    }
+
+
 def card_words(card: TaskCard) -> dict[str, Any]:
     """Return what a card says, without what it leaves empty."""
     return {name: value for name, value in card.to_json().items() if value}
@@ -89,6 +108,10 @@ def _with_noise(allowed: TaskPolicy, source: ImageSource) -> dict[str, Any]:
         "unit": bound_patients(source, terms.images_per_patient).unit,
         "images_per_patient": terms.images_per_patient,
     }
+
+
+def _most(allowed: TaskPolicy) -> str:
+    return str(allowed.terms.release_rho)
 
 
 def _refresh(terms: PrivateTerms) -> str:

@@ -70,7 +70,7 @@ def bound_patients(source: ImageSource, images_per_patient: int) -> PatientSampl
         PolicyError: If k is out of that range.
     """
     weight = total_weight(images_per_patient)
-    groups = [_first(source, own, images_per_patient) for own in _by_patient(source)]
+    groups = [_first(source, own, images_per_patient) for own in images_by_patient(source)]
     used = np.array([index for group in groups for index in group], np.int64)
     sizes = np.array([len(group) for group in groups], np.int64)
     order = np.argsort(used)  # neighbours in the listing are often neighbours on the disk
@@ -84,8 +84,8 @@ def is_known(patient: str) -> bool:
     return bool(patient.strip())
 
 
-def _by_patient(source: ImageSource) -> list[list[int]]:
-    """Return the indices of every patient's images."""
+def images_by_patient(source: ImageSource) -> list[list[int]]:
+    """Return the indices of every patient's images; one that belongs to nobody known is a patient's own."""
     if source.patients is None:
         return [[index] for index in range(len(source))]
     known, alone = defaultdict[str, list[int]](list), list[list[int]]()

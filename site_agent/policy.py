@@ -18,7 +18,16 @@ from federation.space import Space
 from federation.trust import TrustMode
 from site_agent.cohort_policy import CohortPolicy
 from site_agent.ledger.budget import Budget, Scope
-from site_agent.policy_tables import ANY, AggregatorTable, CohortTable, Name, PopulationTable, TaskTable
+from site_agent.policy_tables import (
+    ANY,
+    AggregatorTable,
+    CohortTable,
+    Name,
+    PopulationTable,
+    TaskTable,
+    TransferTable,
+)
+from site_agent.transfer.policy import TransferPolicy
 
 POLICY_FILE = "policy.toml"
 """Name of the policy beside the site file."""
@@ -66,6 +75,7 @@ class TaskPolicy:
         private: The terms of releases with noise, alone or in a sum; None where there are none.
         cohort: The sites whose sketches may be summed with its own; None where none may.
         exact_sum_because: Why such a sum may leave without noise, empty where it may not.
+        transfer: What may leave of it in transfer experiments; None: it takes no part in any.
     """
 
     name: str
@@ -77,6 +87,7 @@ class TaskPolicy:
     private: PrivateTerms | None = None
     cohort: CohortPolicy | None = None
     exact_sum_because: str = ""
+    transfer: TransferPolicy | None = None
 
     def allows(self, mode: TrustMode) -> bool:
         """Return whether the task may be released in a trust mode; listening releases nothing."""
@@ -108,6 +119,20 @@ class TaskPolicy:
                 remedy=f'give task.{self.name} in {POLICY_FILE} a budget and "private" or "pooled" in modes',
             )
         return self.private
+
+    @property
+    def in_transfer(self) -> TransferPolicy:
+        """What may leave of the task in transfer experiments.
+
+        Raises:
+            PolicyError: If it takes no part in them.
+        """
+        if self.transfer is None:
+            raise PolicyError(
+                f"task {self.name}: the policy lets it take no part in transfer experiments",
+                remedy=f"add metrics_because to [task.{self.name}.transfer] in {POLICY_FILE} if it shall",
+            )
+        return self.transfer
 
     @property
     def release_rho(self) -> Fraction:
@@ -176,6 +201,7 @@ class Policy(BaseModel):
     population: dict[Name, PopulationTable] = Field(default_factory=dict)
     cohorts: dict[Name, CohortTable] = Field(default_factory=dict, alias="cohort")
     tasks: dict[Name, TaskTable] = Field(default_factory=dict, alias="task")
+    transfer: TransferTable = Field(default_factory=TransferTable)
 
     @model_validator(mode="after")
     def _tasks_fit_their_populations(self) -> "Policy":
@@ -188,11 +214,11 @@ class Policy(BaseModel):
     def _tasks_fit_their_cohorts(self) -> "Policy":
         pooling: dict[str, str] = {}
         for name, task in self.tasks.items():
+            self._check_cohort(f"task.{name}.cohort", task.cohort)
+            if task.transfer is not None:
+                self._check_cohort(f"task.{name}.transfer.summed_in", task.transfer.summed_in)
             if task.cohort is None:
                 continue
-            if task.cohort not in self.cohorts:
-                known = ", ".join(sorted(self.cohorts)) or "at least one [cohort.NAME]"
-                raise ValueError(f'task.{name}.cohort is "{task.cohort}", expected {known}')
             other = pooling.setdefault(task.cohort, name)
             if other != name:
                 raise ValueError(f'task.{name}.cohort is "{task.cohort}", which is that of task.{other}')
@@ -230,6 +256,7 @@ class Policy(BaseModel):
             self._terms(name, table) if table.with_noise else None,
             None if table.cohort is None else self.cohort(table.cohort),
             table.exact_sum_because or "",
+            TransferPolicy.of(name, table.transfer, self.transfer, self._summing(table)),
         )
 
     def cohort(self, name: str) -> CohortPolicy:
@@ -245,6 +272,11 @@ class Policy(BaseModel):
                 remedy=f"agree on the members' keys by phone, then add [cohort.{name}] to {POLICY_FILE}",
             )
         return CohortPolicy(name, dict(table.members), table.assumed_colluders)
+
+    def _summing(self, table: TaskTable) -> CohortPolicy | None:
+        """Return the sites whose updates of common training may be summed with those of a task."""
+        summed_in = None if table.transfer is None else table.transfer.summed_in
+        return None if summed_in is None else self.cohort(summed_in)
 
     def task_of_cohort(self, name: str) -> TaskPolicy:
         """Return what the policy says about the one task that a cohort pools.
@@ -314,6 +346,11 @@ class Policy(BaseModel):
             terms.task.limit,
             f"{place} itself",
         )
+
+    def _check_cohort(self, place: str, named: str | None) -> None:
+        if named is not None and named not in self.cohorts:
+            known = ", ".join(sorted(self.cohorts)) or "at least one [cohort.NAME]"
+            raise ValueError(f'{place} is "{named}", expected {known}')
 
     def _check_exact_sum(self, name: str, task: TaskTable) -> None:
         n = len(self.cohorts[task.cohort or ""].members)

@@ -20,6 +20,7 @@ ANY = "any"
 
 _AMOUNT = re.compile(r"[0-9]{1,18}/[0-9]{1,18}|[0-9]{1,18}(\.[0-9]{1,18})?(e-?[0-9]{1,2})?")
 _HEX = re.compile(r"[0-9a-f]{64}")
+_NETWORK = re.compile(r"(timm|torchvision):[A-Za-z0-9_.-]{1,64}")
 
 
 def _amount(value: object) -> Fraction:
@@ -59,6 +60,22 @@ def _space_ids(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value or not all(isinstance(item, str) for item in value):
         raise ValueError('expected "any" or a list of at least one space id')
     return tuple(_digits(item) for item in value)
+
+
+def _network(name: str) -> str:
+    if not _NETWORK.fullmatch(name):
+        raise ValueError(f'"{name[:80]}" is no network, expected a library and a name as in "timm:resnet18"')
+    return name
+
+
+def _sites(value: object) -> tuple[str, ...]:
+    if value == ANY:
+        return (ANY,)
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(item, str) for item in value):
+        raise ValueError('expected "any" or a list of at least one site')
+    if ANY in value:
+        raise ValueError('a list has "any" in it, expected "any" by itself or names of sites')
+    return tuple(_name(item) for item in value)
 
 
 Eps = Annotated[float, Field(gt=0, le=1e9)]
@@ -136,6 +153,57 @@ class CohortTable(_Table):
         return graph.most_colluders(len(self.members)) if self.colluders is None else self.colluders
 
 
+class TransferTable(_Table):
+    """What transfer experiments may bring to the site."""
+
+    networks: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Several] | None = None
+    model_sources: Literal["any"] | dict[Name, HexDigits] = "any"
+
+
+class TaskTransferTable(_Table):
+    """What may leave of a task in transfer experiments."""
+
+    metrics_because: str | None = None
+    models: Literal["exact", "private"] | None = None
+    models_because: str | None = None
+    models_to: Annotated[tuple[str, ...], BeforeValidator(_sites)] | None = None
+    summed_in: Name | None = None
+    summed_because: str | None = None
+
+    @model_validator(mode="after")
+    def _a_sum_has_a_cohort_and_a_reason(self) -> "TaskTransferTable":
+        if (self.summed_in is None) != (self.summed_because is None):
+            given, missing = ("summed_because", "summed_in")[:: 1 if self.summed_in is None else -1]
+            raise ValueError(f"{missing} is missing, expected since {given} is given")
+        if self.summed_in is not None and self.metrics_because is None:
+            raise ValueError("metrics_because is missing, expected since summed_in is given")
+        return self
+
+    @model_validator(mode="after")
+    def _reasons_are_words(self) -> "TaskTransferTable":
+        for key in ("metrics_because", "models_because", "summed_because"):
+            words = getattr(self, key)
+            if words is not None and not words.strip():
+                raise ValueError(f"{key} is empty, expected words that say why, or no such key")
+        if self.models is not None and self.metrics_because is None:
+            raise ValueError("metrics_because is missing, expected since models is given")
+        return self
+
+    @model_validator(mode="after")
+    def _models_are_complete(self) -> "TaskTransferTable":
+        if self.models == "exact" and self.models_because is None:
+            raise ValueError(
+                'models_because is missing, expected words that say why, since models is "exact"'
+            )
+        if self.models != "exact" and self.models_because is not None:
+            raise ValueError('models_because is given, but models is not "exact": remove one')
+        if self.models is not None and self.models_to is None:
+            raise ValueError('models_to is missing, expected "any" or names of sites, since models is given')
+        if self.models is None and self.models_to is not None:
+            raise ValueError("models_to is given, but models is not: remove one or add the other")
+        return self
+
+
 class TaskTable(_Table):
     """What a task may be released as, and at which price."""
 
@@ -157,6 +225,7 @@ class TaskTable(_Table):
     refresh: Literal["never", "new-patients", "whole"] | None = None
     refresh_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     levels: Annotated[int, Field(ge=1, le=4)] | None = None
+    transfer: TaskTransferTable | None = None
 
     @property
     def private(self) -> bool:
@@ -232,6 +301,25 @@ class TaskTable(_Table):
             self._refuse(_ONLY_WITH_NOISE, why)
         if not self.private:
             self._refuse(_ONLY_PRIVATE, 'modes has no "private"')
+        return self
+
+    @model_validator(mode="after")
+    def _models_keep_to_the_modes(self) -> "TaskTable":
+        models = None if self.transfer is None else self.transfer.models
+        if models == "private" and not self.with_noise:
+            raise ValueError(
+                'transfer.models is "private", but no budget pays for it: expected "private" in modes'
+            )
+        if models == "exact" and self.with_noise:
+            raise ValueError(
+                'transfer.models is "exact", but the task is released with noise, which exact weights undo: '
+                'expected "private"'
+            )
+        if self.with_noise and self.transfer is not None and self.transfer.summed_in is not None:
+            raise ValueError(
+                "transfer.summed_in is given, but the task is released with noise, which exact sums undo: "
+                "remove one"
+            )
         return self
 
     def _refuse(self, keys: tuple[str, ...], why: str) -> None:

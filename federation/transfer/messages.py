@@ -20,7 +20,7 @@ from federation.transfer.result import Progress, StepResult
 from federation.transfer.step import Step, step_from_json
 
 QUERY_TRANSFER = "query.transfer"
-QUERY_ROLL_CALL = "query.roll-call"
+QUERY_ROLL_CALL = "query.roll_call"
 
 RUNNING, WANTS_MODEL = "running", "wants-model"
 """States of a step beside ``done`` and the codes of errors."""

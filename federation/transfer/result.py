@@ -40,12 +40,16 @@ class ModelPrivacy(Strict):
         eps: ε at ``delta``, from ρ.
         delta: δ.
         unit: ``"patient"`` or ``"image"``, what one neighbour is.
+        ledger_seq: Position of the charge in the site's ledger; None: it was not charged.
+        ledger_hash: SHA-256 of that entry, which anchors the ledger outside the site.
     """
 
     rho: str = Field(pattern=r"^[0-9]+(/[0-9]+)?$")
     eps: float = Field(gt=0, allow_inf_nan=False)
     delta: float = Field(gt=0, lt=1)
     unit: str = Field(pattern="^(patient|image)$")
+    ledger_seq: int | None = Field(None, ge=1)
+    ledger_hash: str = Field("", pattern="^([0-9a-f]{64})?$")
 
 
 class StepResult(Strict):

@@ -8,6 +8,7 @@ from federation.fingerprint import Fingerprint
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.rounds.payment import payments
 from site_agent.state import SiteState
+from site_agent.transfer.payment import model_payments
 
 
 def private_releases(files: LedgerFiles) -> tuple[Path, ...]:
@@ -26,7 +27,8 @@ def has_released(files: LedgerFiles) -> bool:
         event.get("event") == "released" and event.get("mode") in ("private", "pooled")
         for event in state.events()
     )
-    return bool(traces) or logged or bool(private_releases(files)) or any(payments(files.folder))
+    paid = any(payments(files.folder)) or any(model_payments(files.folder))
+    return bool(traces) or logged or bool(private_releases(files)) or paid
 
 
 def _charged(path: Path) -> bool:

@@ -160,11 +160,11 @@ def _how(charge: Charge) -> str:
     """Return what hides the patients, and in whose sum."""
     told = charge.mechanism
     name = str(told.get("name", ""))
-    return (
-        f"{name}, {told.get('honest')} honest shares in cohort {told.get('cohort')}"
-        if "round" in told
-        else name
-    )
+    if "step" in told:
+        return f"{name}, a model {told.get('network')} of {told.get('epochs')} epochs"
+    if "round" in told:
+        return f"{name}, {told.get('honest')} honest shares in cohort {told.get('cohort')}"
+    return name
 
 
 def _entry_table(entries: tuple[Entry, ...]) -> Table:

@@ -15,6 +15,7 @@ from site_agent.ledger.head import Head
 from site_agent.ledger.kept import private_releases
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.rounds.payment import Payment, payments
+from site_agent.transfer.payment import PAYMENT_FILE, model_payments
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Verification:
 
     Args:
         n_entries: Lines that are entries.
-        n_releases: Releases and paid rounds that were looked up in the ledger.
+        n_releases: Releases, paid rounds and paid models that were looked up in the ledger.
         findings: What is wrong, in the order of the lines.
         notes: What is unusual but can happen to an honest site.
     """
@@ -71,7 +72,8 @@ def verify_ledger(files: LedgerFiles, public_key: str, fingerprints: Sequence[Pa
     Raises:
         StoreError: If a file cannot be read.
     """
-    paid = tuple(payments(files.folder))  # before the ledger, which then knows of every one of them
+    # Before the ledger, which then knows of every one of them.
+    paid = (*payments(files.folder), *model_payments(files.folder))
     head_data, data = files.read_head(), files.read()
     lines = data.split(b"\n")
     rest = lines.pop()
@@ -198,15 +200,16 @@ def _is_before(payment: Payment | None, entries: Sequence[Entry | None]) -> bool
 
 
 def _paid(path: Path, payment: Payment | None, entries: Sequence[Entry | None]) -> Iterator[Finding]:
-    """A part in a cohort's sum names the entry that paid for it."""
+    """A part in a cohort's sum, or a model, names the entry that paid for it."""
+    what = "step" if path.name == PAYMENT_FILE else "round"
     if payment is None:
-        yield Finding(None, f"{path} is damaged, so that nobody knows what paid for the round")
+        yield Finding(None, f"{path} is damaged, so that nobody knows what paid for the {what}")
         return
     entry = entries[payment.seq - 1] if 1 <= payment.seq <= len(entries) else None
     charge = None if entry is None or entry.hash != payment.hash else entry.charge
     if charge is None:
         yield Finding(payment.seq, f"{path} names an entry that is not in this ledger")
-    elif charge.mechanism.get("round") != path.parent.name:
+    elif charge.mechanism.get(what) != path.parent.name or str(charge.rho) != payment.rho:
         yield Finding(payment.seq, f"{path} names this entry, which paid for something else")
 
 

@@ -26,6 +26,7 @@ from federation.round_messages import (
     StepRequest,
 )
 from federation.secagg import client
+from federation.transfer import masked_update
 from site_agent.jobs import Site
 from site_agent.policy import Policy
 from site_agent.rounds.contribution import Asked, Contribution
@@ -33,10 +34,14 @@ from site_agent.rounds.memory import EndedRound, Kept, KnownRound, OpenRound, qu
 from site_agent.rounds.pooled_sketches import PooledSketches
 from site_agent.rounds.round_files import SiteRounds, forget_if_expired
 from site_agent.rounds.turn import Turn
+from site_agent.transfer.masked_update import MaskedBackbone
 
 log = logging.getLogger("fedprint.site")
 
-CONTRIBUTIONS: dict[str, Callable[[Asked], Contribution]] = {PURPOSE: PooledSketches.of}
+CONTRIBUTIONS: dict[str, Callable[[Asked], Contribution]] = {
+    PURPOSE: PooledSketches.of,
+    masked_update.PURPOSE: MaskedBackbone.of,
+}
 """What can be summed, by the name that the purpose of a round gives it."""
 
 ROUND_EVENT, EXPIRED_EVENT = "round", "round-expired"

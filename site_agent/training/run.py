@@ -32,7 +32,8 @@ from site_agent.training.networks import (
     load_weights,
     saved_weights,
 )
-from site_agent.training.pixels import ImageExamples
+from site_agent.training.pixels import Augment, ImageExamples
+from site_agent.training.plain_augmentation import plain_augmentation
 from site_agent.training.splits import (
     TRAIN,
     Split,
@@ -149,6 +150,16 @@ class TrainingRun:
         """Whether every epoch is done."""
         return self._epoch >= self._step.recipe.epochs
 
+    @property
+    def n_train(self) -> int:
+        """How many images it trains on."""
+        return len(self._examples(TRAIN))
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes its task has."""
+        return len(self._source.class_names)
+
     def advance(self, slice_s: float) -> Progress:
         """Train whole epochs until a slice of time is over, and make that durable.
 
@@ -251,7 +262,7 @@ class TrainingRun:
             source,
             self._images.rows.mapped,
             rows,
-            augmenter(self._step.augmentation),
+            _augment(self._step),
             classifier.mean,
             classifier.std,
             self._device,
@@ -299,6 +310,10 @@ class TrainingRun:
         if self._head_only:
             notes.append(head_only.NOTE)
         return tuple(notes)
+
+
+def _augment(step: Step) -> Augment:
+    return plain_augmentation if step.augmentation is None else augmenter(step.augmentation)
 
 
 def _split(source: ImageSource, step: Step) -> Split:

@@ -186,7 +186,10 @@ def test_listening_and_open_tasks_say_what_leaves(site):
     file = site.folder / "site.toml"
     private = file.read_text()
     file.write_text(private.replace('"private"', '"listen"'))
-    assert checked(site) == (0, {"task": "lungs", "mode": "listen", "leaves": {}, "problems": []})
+    assert checked(site) == (
+        0,
+        {"task": "lungs", "mode": "listen", "leaves": {}, "problems": [], "transfer": {}},
+    )
     file.write_text(private.replace('"private"', '"open"'))
     site.set_policy(**{**dict.fromkeys(TERMS), "modes": ["open"], "open_because": "CC0"})
     status, task = checked(site)

@@ -1,0 +1,1 @@
+"""Transfer experiments at a site: what it takes part in, what it keeps, what leaves."""
