@@ -30,6 +30,9 @@ def run(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the demo.")] = Path(
         "fedprint-demo"
     ),
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed in an earlier run.")
+    ] = False,
 ) -> None:
     """Run the experiments of a plan on this machine; the same command goes on where it stopped."""
     if (plan is None) != demo:
@@ -43,7 +46,7 @@ def run(
 
     try:
         simulated = prepare_plan_file(plan, console) if plan else prepare_demo(output.resolve(), console)
-        complete = carry_out(simulated, console)
+        complete = carry_out(simulated, console, retry_failed=retry_failed)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where it stopped\n")
         raise typer.Exit(INTERRUPTED) from None
@@ -55,16 +58,17 @@ def run(
 @app.command()
 def status(name: NameOption = "", catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
     """Show how far a plan is, also while it runs."""
-    from deploy.transfer_status import Status
+    from aggregator.transfer.status import duration, experiments_table, read_status, sites_table, status_json
 
-    found = Status.read(open_catalogue(catalogue), name)
+    found = read_status(open_catalogue(catalogue), name)
     if as_json:
-        print_json(found.to_json())
+        print_json(status_json(found))
         return
     console = wide_console()
-    console.print(found.table())
-    for line in found.lines():
-        console.print(line, markup=False)
+    console.print(experiments_table(found), sites_table(found))
+    left = duration(found.seconds_left)
+    told = ", ".join(f"{n} {state}" for state, n in found.counts.items() if n)
+    console.print(f"plan {found.known.plan.name}: {told}" + (f", about {left} left" if left != "0 s" else ""))
 
 
 @app.command()
@@ -100,7 +104,6 @@ def suggest(
 ) -> None:
     """Suggest the experiments that would teach most for their time."""
     from aggregator.transfer.next_experiments import suggest_next
-
     from deploy.transfer_suggestions import suggestion_json, suggestion_lines
 
     found = suggest_next(open_catalogue(catalogue), name, top, metric=metric)

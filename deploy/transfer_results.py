@@ -1,7 +1,6 @@
 """What transfer experiments found, on the terminal; the report says all of it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -41,26 +40,6 @@ def show_findings(findings: Sequence[Finding], problems: Iterable[SiteProblem], 
         console.print(f"[yellow]note:[/yellow] {escape(note)}")
     _show_failures(findings, problems, console)
     return all(finding.state == "done" for finding in findings)
-
-
-def findings_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return findings as JSON can hold them."""
-    return [
-        {
-            "scenario": each.experiment.scenario,
-            "arm": each.experiment.arm,
-            "source": each.experiment.source,
-            "target": each.experiment.target,
-            "seed": each.experiment.seed,
-            "n_train": each.experiment.n_train,
-            "state": each.state,
-            "reason": each.reason,
-            "scores": {name: score.model_dump() for name, score in sorted(each.scores.items())},
-            "baseline": dict(sorted(each.baseline.items())),
-            "seconds": each.seconds,
-        }
-        for each in findings
-    ]
 
 
 def best_sources(pairs: Iterable[PairGain]) -> dict[str, dict[str, PairGain]]:

@@ -29,8 +29,13 @@ def prepare_demo(output: Path, console: Console) -> SimulatedTransfer:
         return demo_experiments(output, display)
 
 
-def carry_out(simulated: SimulatedTransfer, console: Console) -> bool:
+def carry_out(simulated: SimulatedTransfer, console: Console, *, retry_failed: bool = False) -> bool:
     """Run a plan, show how far it is and what it found, and write its report.
+
+    Args:
+        simulated: The plan and its consortium.
+        console: Where.
+        retry_failed: Whether what failed in an earlier run is tried again.
 
     Returns:
         Whether every experiment was measured.
@@ -44,7 +49,7 @@ def carry_out(simulated: SimulatedTransfer, console: Console) -> bool:
         _miss_fingerprints(simulated, console)
     console.print(f"[bold]•[/bold] experiments of plan {plan.name} on {n_sites} sites")
     with TransferDisplay(console, watch.standing).shown():
-        run_transfer(simulated)
+        run_transfer(simulated, retry_failed=retry_failed)
     complete = show_findings(watch.findings(), simulated.problems(), console)
     _leave_report(simulated, console)
     return complete

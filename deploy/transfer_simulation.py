@@ -82,11 +82,14 @@ def prepare_plan(
     )
 
 
-def run_transfer(simulated: SimulatedTransfer, *, record: bool = False) -> InProcessGrid:
+def run_transfer(
+    simulated: SimulatedTransfer, *, retry_failed: bool = False, record: bool = False
+) -> InProcessGrid:
     """Carry a plan out; what was done before is not done again.
 
     Args:
         simulated: The plan and its consortium.
+        retry_failed: Whether what failed in an earlier run is tried again.
         record: Whether the grid keeps everything that crosses the wire.
 
     Raises:
@@ -99,6 +102,7 @@ def run_transfer(simulated: SimulatedTransfer, *, record: bool = False) -> InPro
         "job": JOB,
         "job-id": simulated.job_id,
         "plan": str(simulated.plan_file),
+        "retry-failed": retry_failed,
     }
     with cores_shared_by(simulated.parallel):
         return run_in_process(server_app, nodes, run_config, parallel=simulated.parallel, record=record)

@@ -58,9 +58,7 @@ def findings(folder):
 
 
 def figures(folder):
-    return {
-        each.experiment: (each.state, each.scores, each.baseline) for each in findings(folder)
-    }
+    return {each.experiment: (each.state, each.scores, each.baseline) for each in findings(folder)}
 
 
 def begun(folder):
@@ -172,14 +170,14 @@ def test_run_prints_gains_best_sources_and_where_everything_is(there, fedprint):
     words = " ".join(out.split())
     for expected in ("What transfer brought", "Best source per target", "anna/digits", "fedprint simulate"):
         assert expected in words
-    assert (there / "run" / "transfer" / "small" / "report.html").read_text().startswith("<!doctype html>")
+    assert (there / "run" / "transfer" / "small" / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
 def test_status_counts_experiments_by_scenario_and_state(there, fedprint):
     status, out, _ = fedprint("transfer", "status", "--json")
     found = json.loads(out)
     assert (status, found["plan"], found["experiments"]["done"]) == (0, "small", 5)
-    assert found["sites"] == []
+    assert {each["site"]: each["working_on"] for each in found["sites"]} == {"anna": None, "bern": None}
     assert {each["scenario"] for each in found["findings"]} == {"baseline", *SCENARIOS}
 
 
