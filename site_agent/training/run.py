@@ -92,6 +92,7 @@ class TrainingRun:
         self._optimizer = new_optimizer(self._network, step.recipe)
         self._epoch = 0
         self._loss: float | None = None
+        self._known: dict[str, Examples] = {}
 
     @classmethod
     def open(
@@ -250,10 +251,6 @@ class TrainingRun:
                 require_classes(examples.labels, part)
             self._known[part] = examples
         return self._known[part]
-
-    @cached_property
-    def _known(self) -> dict[str, Examples]:
-        return {}
 
     def _made_examples(self, rows: Indices) -> Examples:
         source, classifier = self._source.subset(rows), self._classifier

@@ -23,4 +23,4 @@ def test_a_network_gets_the_numbers_of_its_library_and_the_global_generator_does
 
 def test_a_draw_that_takes_no_generator_is_refused():
     with pytest.raises(TransferError, match="takes no generator"), DrawsFrom(torch_chance("x")):
-        torch.rrelu(torch.zeros(3), training=True)
+        torch.native_dropout(torch.ones(3), 0.5, True)

@@ -6,10 +6,9 @@ from site_agent.training.checkpoint import CHECKPOINT_FILE, Checkpoint, read_pro
 
 def make_training(steps, seed=0):
     torch.manual_seed(seed)
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(2)).to(
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(36, 2)).to(
         memory_format=torch.channels_last
     )
-    network(torch.zeros(1, 3, 5, 5))
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     train(network, optimizer, steps)
     return network, optimizer

@@ -115,15 +115,15 @@ def test_a_note_names_no_patient():
 @given(images, st.integers(0, 39))
 def test_alone_one_patient_changes_no_other_ones_part(drawn, gone):
     labels, patients = zip(*drawn, strict=True)
-    gone_name = patients[gone % len(patients)] or "nobody"
-    kept = [i for i, patient in enumerate(patients) if patient != gone_name]
+    patients = [patient or f"patient {i}" for i, patient in enumerate(patients)]
+    kept = [i for i, patient in enumerate(patients) if patient != patients[gone % len(patients)]]
     whole = split_source(make_source(labels, patients), alone=True)
-    rest_patients = [patients[i] or f"x{i}" for i in kept]
-    known = [i for i in kept if patients[i]]
-    rest = split_source(make_source([labels[i] for i in kept] or [0], rest_patients or ["x"]), alone=True)
-    where = {patients[i]: name for name in PARTS for i in whole.part(name) if patients[i]}
-    after = {rest_patients[i]: name for name in PARTS for i in rest.part(name)}
-    assert all(where[patients[i]] == after[patients[i]] for i in known)
+    if kept:
+        some = make_source([labels[i] for i in kept], [patients[i] for i in kept])
+        rest = split_source(some, alone=True)
+        before = {patients[i]: name for name in PARTS for i in whole.part(name)}
+        after = {some.patients[i]: name for name in PARTS for i in rest.part(name)}
+        assert after == {patient: before[patient] for patient in after}
 
 
 @settings(deadline=None)
