@@ -34,7 +34,7 @@ def random_words(n: int, *names: int | str) -> Words:
     return np.random.PCG64(stream_seed(*names)).random_raw(n)
 
 
-class DrawsFrom(TorchDispatchMode):
+class DrawsFrom(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is active in a thread, torch operations of that thread draw from a generator.
 
     Libraries initialise their networks from torch's global generator, which all threads share; here they
@@ -45,7 +45,7 @@ class DrawsFrom(TorchDispatchMode):
     """
 
     def __init__(self, chance: torch.Generator) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._chance = chance
 
     def __torch_dispatch__(

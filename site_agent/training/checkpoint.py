@@ -63,11 +63,12 @@ class Checkpoint:
         network.load_state_dict(
             {name.removeprefix(_NETWORK): value for name, value in parts.items() if name.startswith(_NETWORK)}
         )
+        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         states: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in parts.items():
             if name.startswith(_OPTIMIZER):
                 number, _, key = name.removeprefix(_OPTIMIZER).partition(".")
-                states.setdefault(int(number), {})[key] = value
+                states.setdefault(int(number), {})[key] = _laid_out_like(trained[int(number)], value)
         optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
 
     def write(self, folder: Path, total: int) -> None:
@@ -107,6 +108,11 @@ def read_progress(folder: Path) -> Progress | None:
 def _digest(header: Mapping[str, Any], arrays: Arrays) -> str:
     tensors = {name: sha256_hex(np.ascontiguousarray(array).tobytes()) for name, array in arrays.items()}
     return sha256_hex(canonical_json({"header": dict(header), "tensors": tensors}))
+
+
+def _laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return a value in its parameter's order of memory: a fused optimizer takes for granted that it is."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 def _array(value: torch.Tensor) -> npt.NDArray[Any]:

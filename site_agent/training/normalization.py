@@ -77,7 +77,7 @@ def _mapped(module: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.M
 
 
 def _forbid_overwriting(network: nn.Module) -> None:
-    """Gradients of single patients are taken by hooks, which cannot stand layers that overwrite their input."""
+    """Gradients of one patient are taken by hooks, which cannot stand layers that overwrite their input."""
     for module in network.modules():
         if getattr(module, "inplace", False):
-            setattr(module, "inplace", False)
+            module.inplace = False  # type: ignore[assignment]

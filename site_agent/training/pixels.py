@@ -65,7 +65,7 @@ def _normalization(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what to multiply grey levels by and to add, each float32 [1, 3, S, S], channels last.
 
-    Both are as large as an image: three numbers repeated along the fastest axis would be several times slower.
+    Both are as large as an image: three numbers repeated along the fastest axis would be slower.
     """
     centre, spread = (np.array(part).reshape(1, 3, 1, 1) for part in (mean, std))
     scale, shift = (

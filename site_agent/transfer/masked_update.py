@@ -1,16 +1,17 @@
 """A site's update of a common training as its part of a sum under masks.
 
-The sum is exact, so that what binds other exact sums binds it (``site_agent.rounds.exact_sums``): the site adds
-the same numbers whenever it is asked for the same round of a group, and confirms the same survivors in every
-sum of the task. Else an aggregator could train two groups that hardly differ, leave a site out of one of them,
-and subtract.
+The sum is exact, so that what binds other exact sums binds it (``site_agent.rounds.exact_sums``): the site
+adds the same numbers whenever it is asked for the same round of a group, and confirms the same survivors in
+every sum of the task. Else an aggregator could train two groups that hardly differ, leave a site out of one of
+them, and subtract.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from federation.errors import PolicyError
+from federation.errors import PolicyError, TermsError
+from federation.secagg import graph
 from federation.secagg.checks import check_values
 from federation.secagg.messages import Survivors
 from federation.sketches.base import IntVector
@@ -75,6 +76,7 @@ class MaskedBackbone(Contribution):
                 f"{', '.join(sorted(members))}",
                 remedy="sum the updates of those who trained together",
             )
+        self._require_complete()
         self.purpose.require_terms(self.asked.terms, update.start)
 
     def prepare(self) -> Prepared:
@@ -106,6 +108,15 @@ class MaskedBackbone(Contribution):
             PolicyError: If it confirmed others before.
         """
         self._exact_sums.confirm(survivors)
+
+    def _require_complete(self) -> None:
+        """Raise unless two sums with other survivors would need a site that confirms both."""
+        terms = self.asked.terms
+        if terms.n > graph.MOST_COMPLETE or terms.degree != terms.n - 1:
+            raise TermsError(
+                f"{terms.n} sites with degree {terms.degree} shall sum updates, expected at most "
+                f"{graph.MOST_COMPLETE} sites that all share masks with each other"
+            )
 
     @property
     def _update(self) -> Update:
