@@ -9,9 +9,11 @@ from flwr.serverapp import Grid, ServerApp
 from aggregator.config import HubConfig
 from aggregator.rounds.fingerprint import run_fingerprint_job
 from aggregator.rounds.pooled import run_calibration_job
+from aggregator.transfer.job import Conditions, run_transfer_job
+from aggregator.transfer.plan import TransferPlan
 from federation.errors import ConfigError
 
-FINGERPRINT, CALIBRATE = "fingerprint", "calibrate"
+FINGERPRINT, CALIBRATE, TRANSFER = "fingerprint", "calibrate", "transfer"
 
 app = ServerApp()
 
@@ -27,5 +29,10 @@ def main(grid: Grid, context: Context) -> None:
         run_fingerprint_job(grid, hub, job_id)
     elif job == CALIBRATE:
         run_calibration_job(grid, hub, job_id, str(config.get("cohort") or ""))
+    elif job == TRANSFER:
+        plan = TransferPlan.read(Path(str(config.get("plan") or "PLAN.toml")))
+        run_transfer_job(grid, hub, job_id, plan, Conditions(bool(config.get("retry-failed"))))
     else:
-        raise ConfigError(f"there is no job {job!r}", remedy=f"choose {FINGERPRINT!r} or {CALIBRATE!r}")
+        raise ConfigError(
+            f"there is no job {job!r}", remedy=f"choose {FINGERPRINT!r}, {CALIBRATE!r} or {TRANSFER!r}"
+        )

@@ -132,6 +132,12 @@ class Catalogue:
         with self._errors(), self._engine.begin() as connection:
             yield CatalogueWriter(connection)
 
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Open one transaction for tables that are looked after elsewhere; errors as of ``writing``."""
+        with self._errors(), self._engine.begin() as connection:
+            yield connection
+
     def latest_space(self) -> Space:
         """Return the space that was used last.
 

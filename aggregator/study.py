@@ -11,9 +11,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-Scenario = Literal["architecture", "pretraining", "augmentation", "co_training"]
+Scenario = Literal["architecture", "pretraining", "augmentation", "co_training", "combined"]
 SCENARIOS: tuple[str, ...] = get_args(Scenario)
-"""What a source can pass on: its best architecture, weights, augmentation policy, or data to train with."""
+"""What a source can pass on: its best architecture, weights, augmentation policy, data to train with, or
+several of these at once."""
 
 _FEWEST_SOURCES = 2
 

@@ -18,9 +18,10 @@ from rich.markup import escape
 from aggregator.cli import app as hub_app
 from aggregator.tables import wide_console
 from aggregator.validation.cli import validate
-from deploy import SITE_THREAD
+from deploy import INCOMPLETE, INTERRUPTED, SITE_THREAD
 from deploy.research.cli import app as research_app
 from deploy.space_cli import app as space_app
+from deploy.transfer_cli import app as transfer_app
 from federation import __version__
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
     from deploy.federation_file import FederationConfig
 
 # Commands that compute import torch inside the function: reading a catalogue must not wait for it.
-
-INTERRUPTED = 130
-
-INCOMPLETE = 3
-"""Exit status of a run that finished without some of its sites or tasks."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,6 +42,7 @@ init_app = typer.Typer(no_args_is_help=True, help="Write commented example confi
 app.add_typer(hub_app, name="hub")
 app.add_typer(site_app, name="site")
 app.add_typer(space_app, name="space")
+app.add_typer(transfer_app, name="transfer")
 app.add_typer(init_app, name="init")
 app.command()(validate)
 app.add_typer(research_app, name="research")
@@ -86,10 +83,23 @@ def init_simulation(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("federation.toml"),
 ) -> None:
     """Write a commented example of a federation file."""
+    _write_example("federation.example.toml", path)
+    typer.echo(f"wrote {path}: name your datasets in it, then run `fedprint simulate {path}`")
+
+
+@init_app.command("transfer")
+def init_transfer(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("plan.toml"),
+) -> None:
+    """Write a commented example of a plan of transfer experiments."""
+    _write_example("transfer.example.toml", path)
+    typer.echo(f"wrote {path}: name your federation file in it, then run `fedprint transfer run {path}`")
+
+
+def _write_example(example: str, path: Path) -> None:
     if path.exists():
         raise ConfigError(f"{path} exists already", remedy="choose another name or remove it")
-    write_atomically(path, (Path(__file__).parent / "federation.example.toml").read_bytes())
-    typer.echo(f"wrote {path}: name your datasets in it, then run `fedprint simulate {path}`")
+    write_atomically(path, (Path(__file__).parent / example).read_bytes())
 
 
 def _simulate_and_show(read: Callable[[], "FederationConfig"]) -> None:

@@ -27,7 +27,7 @@ from federation.sketches.cdf_parameters import CLIP, levels_of
 from federation.sketches.fisher_parameters import Estimator, Granularity, Head
 from federation.space import Binning, Library, Preprocessing
 from federation.trust import TrustMode
-from site_agent.config import SiteConfig, WeightsConfig
+from site_agent.config import PretrainedConfig, SiteConfig, WeightsConfig
 from site_agent.fisher.recipe import FisherRecipe
 from site_agent.network.acceleration import Acceleration
 from site_agent.reference_corpus import DEFAULT_IMAGES
@@ -178,6 +178,9 @@ class FederationConfig(_Strict):
     space: SpaceConfig = Field(default_factory=SpaceConfig)
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     cohort: tuple[SimulatedCohort, ...] = Field((), description="sites that publish only a sum")
+    pretrained: tuple[PretrainedConfig, ...] = Field(
+        (), description="weights that every site begins transfer experiments at, unless it names its own"
+    )
     site: tuple[SiteConfig, ...] = Field(min_length=2, description="the hospitals")
 
     @model_validator(mode="after")
@@ -230,6 +233,15 @@ class FederationConfig(_Strict):
         """Name of the distance that ranks sources."""
         return self.consortium.distance or distances.default_for(self.space.sketches)
 
+    def pretrained_at(self, site: SiteConfig) -> tuple[PretrainedConfig, ...]:
+        """Return where a site finds the published weights of networks: its own places first."""
+        space = self.space
+        extractor = PretrainedConfig(
+            library=space.library, name=space.extractor, source=space.weights, sha256=space.weights_sha256
+        )
+        given = (*site.pretrained, *self.pretrained, *((extractor,) if extractor.file else ()))
+        return tuple({f"{each.library}:{each.name}": each for each in reversed(given)}.values())
+
     @classmethod
     def read(cls, path: Path) -> "FederationConfig":
         """Read a federation file; its relative paths start at its own folder.
@@ -244,6 +256,7 @@ class FederationConfig(_Strict):
             update={
                 "consortium": consortium,
                 "space": config.space.model_copy(update={"weights": weights}),
+                "pretrained": tuple(weights.resolve(base) for weights in config.pretrained),
                 "site": tuple(site.resolve(base) for site in config.site),
             }
         )

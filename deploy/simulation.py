@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tomli_w
@@ -15,7 +15,7 @@ from deploy.federation_file import FederationConfig, SpaceConfig
 from deploy.inprocess import Config, Node, run_in_process
 from deploy.progress_display import ProgressDisplay
 from deploy.simulated_cohort import memberships
-from deploy.site_policy import policy_text
+from deploy.site_policy import TransferGrant, policy_text
 from deploy.space_file import read_space, require_extractor
 from federation.errors import ConfigError, FedprintError
 from federation.files import write_atomically
@@ -102,12 +102,17 @@ def check_data(config: FederationConfig) -> None:
         raise ConfigError("these datasets cannot be used: " + "; ".join(complaints))
 
 
-def prepare(config: FederationConfig, display: ProgressDisplay | None = None) -> Prepared:
+def prepare(
+    config: FederationConfig,
+    display: ProgressDisplay | None = None,
+    transfer: TransferGrant | None = None,
+) -> Prepared:
     """Check the data, build the space and write the files that aggregator and sites start from.
 
     Args:
         config: The consortium; its paths are absolute.
         display: Where progress is shown.
+        transfer: What the sites' policies let transfer experiments do; None: nothing.
 
     Raises:
         ConfigError: If a dataset cannot be used at all; nothing is changed then.
@@ -121,16 +126,19 @@ def prepare(config: FederationConfig, display: ProgressDisplay | None = None) ->
     made = "building the space" if config.space.file is None else f"the space of {config.space.file.name}"
     display.stage(f"{made}: {config.space.extractor}, {config.space.bins} bins")
     space, _ = open_space(config.space, output / SPACE_FILE, display)
-    return write_consortium(config, space, output)
+    return write_consortium(config, space, output, transfer)
 
 
-def write_consortium(config: FederationConfig, space: Space, folder: Path) -> Prepared:
+def write_consortium(
+    config: FederationConfig, space: Space, folder: Path, transfer: TransferGrant | None = None
+) -> Prepared:
     """Write the files of a consortium that works in a space.
 
     Args:
         config: The consortium; sites and keys are in its output folder.
         space: The space; every site's policy allows this one and no other.
         folder: Where hub file, space and catalogue of the run are.
+        transfer: What the sites' policies let transfer experiments do; None: nothing.
 
     Raises:
         StoreError: If a file cannot be written.
@@ -140,7 +148,10 @@ def write_consortium(config: FederationConfig, space: Space, folder: Path) -> Pr
     hub = Identity.load_or_create(config.consortium.name, output / HUB_KEY_FILE)
     # Every policy names the keys of all members, so keys are first.
     keys = {site.name: _identity(site, output).public_key for site in config.site}
-    files = tuple(_write_site(site, config, space, hub, keys) for site in config.site)
+    if transfer is not None:
+        transfer = replace(transfer, model_sources=keys)
+    terms = _Terms(config, space, hub.public_key, keys, transfer)
+    files = tuple(_write_site(site, terms) for site in config.site)
     return Prepared(files, _write_hub(config, folder, keys), folder / CATALOGUE_FILE)
 
 
@@ -226,27 +237,49 @@ def _folder(site: SiteConfig, output: Path) -> Path:
     return output / "sites" / site.name
 
 
-def _write_site(
-    site: SiteConfig, config: FederationConfig, space: Space, hub: Identity, keys: Mapping[str, str]
-) -> Path:
+@dataclass(frozen=True)
+class _Terms:
+    """What all sites of a simulated consortium agree on.
+
+    Args:
+        config: The consortium.
+        space: The only space they work in.
+        aggregator: Public key of the aggregator.
+        keys: Site → public key.
+        transfer: What transfer experiments may do.
+    """
+
+    config: FederationConfig
+    space: Space
+    aggregator: str
+    keys: Mapping[str, str]
+    transfer: TransferGrant | None
+
+    def policy_of(self, site: SiteConfig) -> str:
+        """Return the policy file of a site."""
+        pooled = memberships(self.config.cohort, site.name, self.keys)
+        return policy_text(site, self.config.privacy, self.space, self.aggregator, pooled, self.transfer)
+
+
+def _write_site(site: SiteConfig, terms: _Terms) -> Path:
     """Give a site a folder with its own configuration and policy, as a real one would have.
 
     The words of its private cards count as read: they stand in the federation file.
     """
+    config = terms.config
     folder = _folder(site, config.consortium.output)
     own = site.model_copy(
         update={
             "state": Path(),
             "weights": config.space.weights_config,
             "acceleration": config.space.acceleration,
+            "pretrained": config.pretrained_at(site),
         }
     )
     path, state = folder / "site.toml", SiteState(folder)
     write_atomically(path, tomli_w.dumps(own.model_dump(mode="json", exclude_none=True)).encode())
     if site.policy is None:
-        pooled = memberships(config.cohort, site.name, keys)
-        text = policy_text(site, config.privacy, space, hub.public_key, pooled)
-        write_atomically(folder / POLICY_FILE, text.encode())
+        write_atomically(folder / POLICY_FILE, terms.policy_of(site).encode())
     for dataset in site.dataset:
         if site.mode(dataset) in (TrustMode.PRIVATE, TrustMode.POOLED):
             approve(state, dataset.private_card())

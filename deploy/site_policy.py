@@ -1,7 +1,7 @@
 """The policies of simulated sites: whoever simulates answers for all of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -66,12 +66,42 @@ class Membership:
 NOT_POOLED: Mapping[str, Membership] = MappingProxyType({})
 
 
+@dataclass(frozen=True)
+class TransferGrant:
+    """What simulated sites let transfer experiments do.
+
+    Args:
+        networks: Architectures that may be trained, ``"library:name"``; empty: those every site knows.
+        model_sources: Site → public key of everybody whose models may be loaded.
+    """
+
+    networks: tuple[str, ...] = ()
+    model_sources: Mapping[str, str] = field(default_factory=dict)
+
+    def table(self) -> dict[str, Any]:
+        """Return the policy's table of transfer experiments as a whole."""
+        stated = {"networks": sorted(self.networks)} if self.networks else {}
+        return {**stated, "model_sources": dict(sorted(self.model_sources.items()))}
+
+    @staticmethod
+    def of_task(mode: TrustMode) -> dict[str, Any]:
+        """Return what may leave of a task; one that listens or is pooled takes no part."""
+        if mode is TrustMode.OPEN:
+            how = {"models": "exact", "models_because": _WHY_OPEN}
+        elif mode is TrustMode.PRIVATE:
+            how = {"models": "private"}
+        else:
+            return {}
+        return {"metrics_because": _WHY_OPEN, **how, "models_to": "any"}
+
+
 def policy_text(
     site: SiteConfig,
     privacy: PrivacyConfig,
     space: Space,
     aggregator: str,
     pooled: Mapping[str, Membership] = NOT_POOLED,
+    transfer: TransferGrant | None = None,
 ) -> str:
     """Return the policy file of a simulated site: what its trust modes need, and nothing else.
 
@@ -81,15 +111,25 @@ def policy_text(
         space: The only space that is allowed.
         aggregator: Public key of the only aggregator that is answered.
         pooled: Task → the cohort it is pooled in.
+        transfer: What transfer experiments may do; None: nothing.
     """
     tasks = {d.task: _task(site.mode(d), privacy, space, pooled.get(d.task)) for d in site.dataset}
     stated: dict[str, Any] = {"schema": 1, "aggregator": {"public_keys": [aggregator]}}
     if any("population" in table for table in tasks.values()):
         kept = privacy.model_dump(include={"eps", "delta", "period_days"}, exclude_none=True)
         stated["population"] = {_POPULATION: kept}
+    if transfer is not None:
+        stated["transfer"] = transfer.table()
+        for dataset in site.dataset:
+            _permit(tasks[dataset.task], transfer.of_task(site.mode(dataset)))
     if pooled:
         stated["cohort"] = {member.cohort: member.table() for member in pooled.values()}
     return tomli_w.dumps(stated | {"task": {name: table for name, table in tasks.items() if table}})
+
+
+def _permit(task: dict[str, Any], transfer: dict[str, Any]) -> None:
+    if transfer:
+        task["transfer"] = transfer
 
 
 def _task(mode: TrustMode, privacy: PrivacyConfig, space: Space, pooled: Membership | None) -> dict[str, Any]:

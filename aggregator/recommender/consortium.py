@@ -33,7 +33,7 @@ def consortium_study(
         targets=tasks,
         groups=groups,
         distances={name: _without_self(matrix.values) for name, matrix in matrices.items()},
-        outcomes=_by_setting(outcomes, {task: i for i, task in enumerate(tasks)}),
+        outcomes=by_setting(outcomes, {task: i for i, task in enumerate(tasks)}),
         facts={fingerprint.key: _facts(fingerprint.card) for fingerprint in any_matrix.fingerprints},
     )
 
@@ -51,7 +51,13 @@ def _facts(card: TaskCard) -> TaskFacts:
     )
 
 
-def _by_setting(outcomes: Sequence[Outcome], place: Mapping[str, int]) -> dict[Setting, Outcomes]:
+def by_setting(outcomes: Sequence[Outcome], place: Mapping[str, int]) -> dict[Setting, Outcomes]:
+    """Return the measurements per setting over the tasks of a study; those of other tasks are left out.
+
+    Args:
+        outcomes: The measurements.
+        place: Address → position of every task.
+    """
     known = [each for each in outcomes if each.source in place and each.target in place]
     grouped: dict[Setting, list[Outcome]] = defaultdict(list)
     for outcome in known:

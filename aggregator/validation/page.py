@@ -52,9 +52,14 @@ def render_page(study: Study, results: Sequence[Result], title: str) -> str:
             study=study,
             n_selectors=len({result.selector for result in results}),
             headings=HEADINGS,
-            sections=[_section(setting, group) for setting, group in by_setting(results).items()],
+            sections=sections(results),
         )
     )
+
+
+def sections(results: Sequence[Result]) -> list[Section]:
+    """Return what a page shows of every setting, for the template ``setting.html.j2``."""
+    return [_section(setting, group) for setting, group in by_setting(results).items()]
 
 
 def write_page(study: Study, results: Sequence[Result], path: Path, title: str) -> None:

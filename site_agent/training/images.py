@@ -60,6 +60,7 @@ class ImageCache:
         with self.rows.filling():
             missing = self.rows.missing(indices)
             for start in range(0, len(missing), _CHUNK):
+                # Some are decoded in any slice, however short, so that all are in the end.
                 if start and until is not None and time.monotonic() > until:
                     return False
                 self._decode_chunk(missing[start : start + _CHUNK])

@@ -12,15 +12,19 @@ from pathlib import Path
 
 import pytest
 from small_federation import write_small_federation
+from small_transfer import write_small_transfer
 
 from aggregator import matrix
 from aggregator.store import Catalogue
+from aggregator.transfer.queue import Queue, find_plan
 from deploy.federation_file import FederationConfig
 from deploy.simulation import prepare
+from deploy.transfer_simulation import prepare_transfer
 from federation.identity import Identity
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.ledger.verify import verify_ledger
 from site_agent.state import SiteState
+from site_agent.transfer.turn import BEGUN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -91,55 +95,72 @@ def is_listening(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture
-def consortium(tmp_path, environment, start):
-    """Start a SuperLink and a SuperNode for every site; returns a function that runs a job to its end."""
+class Consortium:
+    """A SuperLink and a SuperNode for every site."""
 
-    def begin(prepared):
-        port = free_port()
+    def __init__(self, environment, start, prepared):
+        self.environment, self.start, self.prepared = environment, start, prepared
+        self.port, self.nodes = free_port(), {}
         home = Path(environment["FLWR_HOME"])
         home.mkdir()
-        address = f'address = "127.0.0.1:{port}"'
+        address = f'address = "127.0.0.1:{self.port}"'
         (home / "config.toml").write_text(
             f'[superlink]\ndefault = "test"\n[superlink.test]\n{address}\ninsecure = true\n'
         )
-        start("superlink", "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", port)
-        wait_until(lambda: is_listening(port), "the SuperLink's start")
+        start("superlink", "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", self.port)
+        wait_until(lambda: is_listening(self.port), "the SuperLink's start")
         for site in prepared.site_files:
-            start(
-                site.parent.name,
-                "flower-supernode",
-                "--insecure",
-                "--superlink",
-                f"127.0.0.1:{port}",
-                "--port",
-                free_port(),
-                "--node-config",
-                f'site-config="{site}"',
-            )
-        return lambda job_id: run_job(environment, prepared, job_id)
+            self.join(site)
 
-    return begin
+    def join(self, site):
+        """Start the SuperNode of a site."""
+        self.nodes[site.parent.name] = self.start(
+            site.parent.name,
+            "flower-supernode",
+            "--insecure",
+            "--superlink",
+            f"127.0.0.1:{self.port}",
+            "--port",
+            free_port(),
+            "--node-config",
+            f'site-config="{site}"',
+        )
+
+    def begin(self, **config):
+        """Begin a run; returns its id."""
+        stated = {"hub-config": self.prepared.hub_file, **config}
+        run_config = " ".join(f'{key}="{value}"' for key, value in stated.items())
+        run = flwr(
+            self.environment, "run", REPOSITORY, "test", "--run-config", run_config, "--format", "json"
+        )
+        return run["run-id"]
+
+    def finish(self, run_id):
+        """Wait until a run has completed."""
+
+        def status():
+            listed = flwr(self.environment, "list", "test", "--run-id", run_id, "--format", "json")
+            return listed["runs"][0]["status"]
+
+        wait_until(lambda: status().startswith("finished"), "the end of the run")
+        assert status() == "finished:completed"
+
+    def fingerprint(self, job_id):
+        """Run the fingerprint job and return its summary."""
+        self.finish(self.begin(**{"job-id": job_id}))
+        return Catalogue(self.prepared.catalogue).run_summary(job_id)
 
 
-def run_job(environment, prepared, job_id):
-    """Run the fingerprint job and return its summary."""
-    run_config = f'hub-config="{prepared.hub_file}" job-id="{job_id}"'
-    run = flwr(environment, "run", REPOSITORY, "test", "--run-config", run_config, "--format", "json")
-
-    def status():
-        listed = flwr(environment, "list", "test", "--run-id", run["run-id"], "--format", "json")
-        return listed["runs"][0]["status"]
-
-    wait_until(lambda: status().startswith("finished"), "the end of the run")
-    assert status() == "finished:completed"
-    return Catalogue(prepared.catalogue).run_summary(job_id)
+@pytest.fixture
+def consortium(environment, start):
+    """Start a consortium from its files."""
+    return lambda prepared: Consortium(environment, start, prepared)
 
 
 def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, consortium):
     trusts = ("open", "private", "listen")
     prepared = prepare(FederationConfig.read(write_small_federation(tmp_path, trusts=trusts)))
-    summary = consortium(prepared)("job-1")
+    summary = consortium(prepared).fingerprint("job-1")
     catalogue = Catalogue(prepared.catalogue)
     assert summary["missing"] == []
     assert sorted(summary["accepted"]) == ["anna/digits", "bern/digits"]
@@ -173,7 +194,7 @@ unit = "image"
 def test_a_cohort_sums_over_a_real_superlink(tmp_path, consortium):
     path = write_small_federation(tmp_path, trusts=("pooled",) * 3, extra=COHORT)
     prepared = prepare(FederationConfig.read(path))
-    summary = consortium(prepared)("job-1")
+    summary = consortium(prepared).fingerprint("job-1")
     assert (summary["missing"], summary["accepted"]) == ([], ["all-of-us/digits"])
     catalogue = Catalogue(prepared.catalogue)
     (entry,) = catalogue.entries(catalogue.latest_space())
@@ -185,3 +206,29 @@ def test_a_cohort_sums_over_a_real_superlink(tmp_path, consortium):
         key = Identity.load_or_create(site.parent.name, state.key_path).public_key
         checked = verify_ledger(LedgerFiles(state.folder), key)
         assert (checked.findings, checked.n_entries) == ((), 2)
+
+
+def events(site, name):
+    return [event for event in SiteState(site.parent).events() if event["event"] == name]
+
+
+def test_transfer_experiments_survive_a_site_that_dies_on_a_real_superlink(tmp_path, consortium):
+    plan = write_small_transfer(tmp_path, scenarios=("pretraining", "co_training"))
+    prepared = prepare_transfer(plan).prepared
+    running = consortium(prepared)
+    run = running.begin(job="transfer", plan=plan)
+    anna = prepared.site_files[0]
+    wait_until(lambda: events(anna, BEGUN), "the source's first step")
+    end(running.nodes["anna"])
+    running.join(anna)
+    running.finish(run)
+    catalogue = Catalogue(prepared.catalogue)
+    found = Queue(catalogue, find_plan(catalogue).plan_id).findings()
+    assert {(each.experiment.scenario, each.state, each.reason) for each in found} == {
+        ("baseline", "done", ""),
+        ("pretraining", "done", ""),
+        ("co_training", "done", ""),
+    }
+    assert {each.scenario for each in catalogue.outcomes()} == {"pretraining", "co_training"}
+    steps = [event["step"] for event in events(anna, BEGUN)]
+    assert len(steps) == len(set(steps))

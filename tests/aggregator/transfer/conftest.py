@@ -1,0 +1,23 @@
+import pytest
+from transfer_runs import Consortium
+from transfer_sites import FakeSite
+
+from aggregator import store
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting_for_the_disk(monkeypatch):
+    """These tests kill runs, not machines."""
+
+    def configure(connection, record):
+        real(connection, record)
+        connection.execute("PRAGMA synchronous = OFF")
+
+    real = store._configure
+    monkeypatch.setattr(store, "_configure", configure)
+
+
+@pytest.fixture
+def consortium(tmp_path):
+    sites = [FakeSite("anna", ["eyes"]), FakeSite("bern", ["skin"]), FakeSite("cork", ["lung"])]
+    return Consortium(tmp_path, sites)
