@@ -237,9 +237,9 @@ class _Post(Generic[Reply]):
 
 
 def _connected(grid: Grid, expected: int, deadline: float) -> list[int]:
-    """Node ids once as many as are expected are there, or after a grace period."""
+    """Node ids once as many as are expected are there, or after a grace period, at most half of the time."""
     started = time.time()
-    patience = min(deadline, started + _NODES_GRACE_S)
+    patience = started + min(_NODES_GRACE_S, (deadline - started) / 2)
     while len(nodes := list(grid.get_node_ids())) < expected and time.time() < patience:
         time.sleep(_pause(started))
     return nodes

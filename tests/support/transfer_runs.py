@@ -42,7 +42,7 @@ class Consortium:
         self.clock = FakeClock()
 
     def run(self, plan, **conditions):
-        told = {"roll_call_s": 0.02, "clock": self.clock} | conditions
+        told = {"roll_call_s": 60.0, "clock": self.clock} | conditions
         return run_transfer_job(self.grid, self.hub, "job-1", plan, Conditions(**told))
 
     def catalogue(self):

@@ -134,8 +134,8 @@ def policy_of(step):
 class ScriptedGrid(Grid):
     """A grid whose nodes answer at once, one message after the other.
 
-    A site is at the node where it is listed; offline sites are no nodes, what is sent to them is lost or
-    comes back as an error.
+    A site is at the node where it is listed; what is sent to an offline one is lost or comes back as an
+    error.
     """
 
     def __init__(self, sites, loses=False):
@@ -157,7 +157,7 @@ class ScriptedGrid(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self):
-        return [node for node, site in self.nodes.items() if site.online]
+        return list(self.nodes)
 
     def push_messages(self, messages):
         ids = []
@@ -199,4 +199,4 @@ def hub_of(folder, sites, **changes):
     """Return a hub file's content for some sites."""
     roster = [{"name": site.name, "public_key": site.identity.public_key} for site in sites]
     paths = {name: folder / name for name in ("catalogue", "space", "key")}
-    return HubConfig.model_validate({"consortium": "Test consortium", "site": roster, **paths, **changes})
+    return HubConfig.model_validate({"consortium": "Test consortium", "site": roster} | paths | changes)

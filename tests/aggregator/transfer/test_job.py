@@ -149,7 +149,7 @@ def test_the_same_plan_over_the_same_sites_asks_for_the_same_steps(tmp_path):
     found = []
     for name in ("first", "second"):
         sites = [FakeSite("anna", ["eyes"]), FakeSite("bern", ["skin"]), FakeSite("cork", ["lung"])]
-        consortium = Consortium(tmp_path / name, sites)
+        consortium = Consortium(tmp_path / name, sites, key=tmp_path / "hub.key")
         consortium.run(plan_of(scenarios=ALL))
         found.append(([step.step_id for step in consortium.steps()], consortium.findings()))
     assert found[0] == found[1]
