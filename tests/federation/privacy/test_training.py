@@ -1,11 +1,16 @@
 """What a model costs: the closed form, exactly, and nothing less."""
 
 import math
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
+from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+from dp_accounting.rdp import RdpAccountant
 from hypothesis import given
 from hypothesis import strategies as st
+from opacus.accountants import RDPAccountant
 
 from federation.errors import BudgetError
 from federation.privacy.accounting import eps_of, rho_for
@@ -17,6 +22,7 @@ from federation.privacy.training import (
     training_rho,
 )
 
+PAGE = (Path(__file__).parents[3] / "docs/privacy-proofs.md").read_text()
 MULTIPLIERS = st.floats(1e-3, 1e6)
 EPOCHS = st.integers(1, 1000)
 
@@ -84,3 +90,24 @@ def test_a_model_states_the_eps_of_its_rho():
 def test_impossible_runs_are_refused(call):
     with pytest.raises(BudgetError):
         call()
+
+
+def test_what_poisson_sampling_would_claim_is_what_the_page_says():
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\S+) \| (\S+) \| (\S+) \|$", PAGE, flags=re.MULTILINE)
+    assert len(rows) == 3
+    for sigma, epochs, batches, rho, eps, poisson in rows:
+        cost = training_rho(float(sigma), int(epochs))
+        assert (str(cost), f"{eps_of(cost, 1e-6):.3f}") == (rho, eps)
+        assert {f"{claimed:.3f}" for claimed in poisson_eps(float(sigma), int(epochs), int(batches))} == {
+            poisson
+        }
+
+
+def poisson_eps(sigma, epochs, batches):
+    """ε at δ = 10⁻⁶ of DP-SGD with Poisson-sampled batches, by two accountants."""
+    accountant = RdpAccountant()
+    step = PoissonSampledDpEvent(1 / batches, GaussianDpEvent(sigma))
+    accountant.compose(SelfComposedDpEvent(step, epochs * batches))
+    opacus = RDPAccountant()
+    opacus.history = [(sigma, 1 / batches, epochs * batches)]
+    return accountant.get_epsilon(1e-6), opacus.get_epsilon(1e-6)
