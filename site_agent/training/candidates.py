@@ -1,6 +1,6 @@
 """Which augmentation policies a search tries: drawn from what often helps, the same at every site."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from federation.transfer.augmentation import AugmentationPolicy, Operation, OperationName
 from site_agent.training.augmentation import PLAIN
@@ -58,7 +58,7 @@ def candidates(n: int, seed: int) -> tuple[AugmentationPolicy, ...]:
     return tuple(drawn)
 
 
-def combined(policies: tuple[AugmentationPolicy, ...]) -> AugmentationPolicy:
+def combined(policies: Sequence[AugmentationPolicy]) -> AugmentationPolicy:
     """Return the policy that puts each image through a chain of one of several policies."""
     return AugmentationPolicy(chains=tuple(chain for policy in policies for chain in policy.chains))
 

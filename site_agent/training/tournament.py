@@ -2,8 +2,8 @@
 
 Successive halving (Jamieson and Talwalkar 2016), by thirds: all candidates get a third of the epochs (or a
 ninth, …), the best third of them three times as many. The plain policy stays in to the end, so that what wins
-is no worse than it by both measures. At last the best few compete together, as one policy of several chains,
-against the best alone.
+is never worse than it by both measures at once. At last the best few compete together, as one policy of
+several chains, against the best alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

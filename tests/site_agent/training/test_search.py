@@ -27,7 +27,7 @@ def task(draw, seed=0):
     """A task of two classes; ``draw`` makes a picture [S, S] from label, split, number and chance."""
     chance = np.random.default_rng(seed)
     pictures, labels, splits = [], [], []
-    for split, n in (("train", 60), ("validation", 60), ("test", 8)):
+    for split, n in (("train", 40), ("validation", 40), ("test", 8)):
         for i in range(n):
             picture = draw(i % 2, split, i, chance) + chance.normal(0, 12, (SIDE, SIDE))
             pictures.append(np.repeat(np.clip(picture, 0, 255)[..., None], 3, 2))
