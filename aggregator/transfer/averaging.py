@@ -53,11 +53,12 @@ class Trained:
 
     Args:
         weights: Name → array, its backbone after the round; any order.
-        n_train: Training images it used, as it says.
+        n_train: Training images it used, as it says; None where it may not say: it weighs as the median of
+            those that do.
     """
 
     weights: Weights = field(repr=False)
-    n_train: int
+    n_train: int | None
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,9 @@ def weight_shares(sound: Mapping[str, Trained], guard: Guard = GUARD) -> dict[st
         sound: At least two sites.
         guard: How heavy a site may be.
     """
-    counts = {who: what.n_train for who, what in sound.items()}
+    told = [what.n_train for what in sound.values() if what.n_train is not None]
+    usual = float(np.median(told)) if told else 1.0
+    counts = {who: usual if what.n_train is None else what.n_train for who, what in sound.items()}
     most = guard.heaviest * float(np.median(list(counts.values())))
     capped = {who: min(float(count), most) for who, count in counts.items()}
     heaviest = max(sorted(capped), key=capped.__getitem__)
@@ -189,7 +192,7 @@ def _require_sound(what: Trained, expected: Layout) -> None:
     for name, array in what.weights.items():
         if not np.isfinite(array).all():
             raise ModelError(f"its array {name[:80]} is not finite")
-    if what.n_train < 1:
+    if what.n_train is not None and what.n_train < 1:
         raise ModelError(f"it was trained on {what.n_train} images, expected at least 1")
 
 

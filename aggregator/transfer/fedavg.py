@@ -100,7 +100,7 @@ def trained_by(reply: TransferReply, step: CotrainStep, public_key: str) -> tupl
     stated = (model.site, model.task, model.step_id, model.network)
     if stated != (step.site, step.task, step.step_id, step.network):
         raise ModelError(f"the backbone of site {step.site} was made by another step than it was asked for")
-    return Trained(model.weights, reply.result.n_train), model
+    return Trained(model.weights, None if _hides_number(step) else reply.result.n_train), model
 
 
 def average_round(
@@ -124,12 +124,20 @@ def average_round(
     Raises:
         TransferError: If fewer than two updates are good.
     """
-    trained = {who: Trained(model.weights, n_train[who]) for who, model in models.items()}
+    hidden = {step.address for step in steps if _hides_number(step)}
+    trained = {
+        who: Trained(model.weights, None if who in hidden else n_train[who]) for who, model in models.items()
+    }
     silent = {step.address: "no reply" for step in steps if step.address not in trained}
     average = average_backbones(trained, None if start is None else start.weights, guard, silent)
     kinds = Counter(models[who].normalization for who in sorted(average.judged.good))
     ((kind, _),) = kinds.most_common(1)
     return signed_average(average.weights, kind, steps[0], aggregator), average
+
+
+def _hides_number(step: CotrainStep) -> bool:
+    """Return whether a site may not say how many images it trained on."""
+    return step.recipe.private is not None
 
 
 @dataclass(frozen=True)

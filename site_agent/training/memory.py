@@ -11,6 +11,7 @@ from torch import nn
 from federation.errors import MemoryShortError
 from federation.transfer.step import Step
 from site_agent.network.architecture import build_backbone
+from site_agent.training.private_patients import images_at_a_time
 
 _COPIES = 4  # weights, gradients and two moments of Adam
 _SLACK = 1.1
@@ -49,8 +50,12 @@ def needed_bytes(step: Step) -> int:
     weights = _FLOAT * sum(parameter.numel() for parameter in network.parameters())
     if recipe.trainable == "head":
         return int(_SLACK * weights)
-    per_image = weights if recipe.private is not None else 0  # gradients of each image by itself
-    total = _COPIES * weights + recipe.batch_size * (per_image + _activations(network, named.image_size))
+    if recipe.private is None:
+        n_images, per_image = recipe.batch_size, 0
+    else:  # gradients of each image by itself, of a few images at a time
+        n_images = images_at_a_time(weights // _FLOAT, recipe.private.images_per_patient)
+        per_image = weights
+    total = _COPIES * weights + n_images * (per_image + _activations(network, named.image_size))
     return int(_SLACK * total)
 
 

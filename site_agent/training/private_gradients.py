@@ -15,13 +15,11 @@ from torch import nn
 from site_agent.training.chance import torch_chance
 from site_agent.training.epoch import Examples
 from site_agent.training.private_network import PerImage
-from site_agent.training.private_patients import Patient
+from site_agent.training.private_patients import Patient, images_at_a_time
 
 Units: TypeAlias = list[torch.Tensor]
 """int64 on the CPU, one tensor per trained parameter, in its shape."""
 
-_BYTES = 2**27  # of gradients per image that are held at a time
-_MOST_IMAGES = 32
 _BELOW_ONE = 1 - 1e-9  # where doubles are scaled down to one, so that rounding does not lead beyond
 
 
@@ -45,7 +43,8 @@ class PatientGradients:
         self._units = units
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         self._least_slots = images_per_patient
-        self._slots = max(images_per_patient, _images_at_a_time(self._parameters))
+        n_numbers = sum(parameter.numel() for parameter in self._parameters)
+        self._slots = images_at_a_time(n_numbers, images_per_patient)
         self._alone: bool | None = None
 
     def total(self, patients: Sequence[Patient], examples: Examples, device: torch.device) -> Units:
@@ -124,11 +123,6 @@ class PatientGradients:
         self._alone = not all(torch.equal(a[kept], b[kept]) for a, b in zip(before, after, strict=True))
         if self._alone:
             self._slots = self._least_slots
-
-
-def _images_at_a_time(parameters: Sequence[nn.Parameter]) -> int:
-    """Return how many images' gradients fit into memory together; it depends on the network alone."""
-    return min(_MOST_IMAGES, max(2, _BYTES // (4 * sum(p.numel() for p in parameters))))
 
 
 def _sum_in_order(images: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,9 @@ from site_agent.data import ImageSource
 from site_agent.patients import images_by_patient, is_known
 from site_agent.training.chance import stream_seed
 
+_BYTES = 2**27  # of gradients per image that are held at a time
+_MOST_IMAGES = 32
+
 
 @dataclass(frozen=True)
 class Patient:
@@ -62,6 +65,16 @@ def public_batches(recipe: Recipe) -> int:
             remedy="give draws, about the number of patients as far as it is public; it is not read off data",
         )
     return max(1, round(recipe.draws / recipe.batch_size))
+
+
+def images_at_a_time(n_parameters: int, images_per_patient: int) -> int:
+    """Return how many images the network sees together: as many as their gradients' memory allows.
+
+    Args:
+        n_parameters: How many numbers are trained.
+        images_per_patient: Most images of one patient, who is never divided.
+    """
+    return max(2, images_per_patient, min(_MOST_IMAGES, _BYTES // (4 * n_parameters)))
 
 
 def _who(source: ImageSource, own: list[int]) -> str:

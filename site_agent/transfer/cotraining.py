@@ -6,6 +6,9 @@ leaves signed, or, in a masked group, only as part of a sum. In the last round n
 once more from the last average, so that its head and statistics fit, and is measured then. Its budget of
 epochs is that of training alone.
 
+With noise for patients, every round whose backbone leaves is paid for by itself; the last one is not, as only
+figures leave.
+
 Of a masked group the backbone at which the first round begins leaves, in which nothing was trained: the
 aggregator adds the average of the sites' updates to it, and sees that all began alike.
 """
@@ -37,7 +40,7 @@ class CotrainWork(Work):
 
     Raises:
         ModelError: If that is not the average of the round before, signed by who asks.
-        TransferError: If the site did not do the round before, or is asked to train with noise.
+        TransferError: If the site did not do the round before, or the round cannot be.
     """
 
     temporary: ClassVar[tuple[str, ...]] = (*Work.temporary, _START_FILE)
@@ -145,8 +148,8 @@ def _require_possible(step: CotrainStep) -> None:
             f"round {step.round} begins at {step.start[:12]}",
             remedy="begin the first round at scratch or imagenet, each later one at an average",
         )
-    if step.recipe.private is not None:
+    if step.masked and step.recipe.private is not None:
         raise TransferError(
-            "common training with noise for patients is not offered",
-            remedy="train together without it where policies allow, or sum updates under masks",
+            "updates that are trained with noise for patients are not summed under masks: nobody would pay",
+            remedy="let models with noise leave, or sum updates without it",
         )

@@ -2,8 +2,8 @@
 
 The sum is exact, so that what binds other exact sums binds it (``site_agent.rounds.exact_sums``): the site
 adds the same numbers whenever it is asked for the same round of a group, and confirms the same survivors in
-every sum of the task. Else an aggregator could train two groups that hardly differ, leave a site out of one of
-them, and subtract.
+every sum of the task. Else an aggregator could train two groups that hardly differ, leave a site out of one
+of them, and subtract.
 """
 
 from collections.abc import Iterator

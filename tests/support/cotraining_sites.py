@@ -89,13 +89,14 @@ def model_in(reply: TransferReply) -> TravellingModel:
     return TravellingModel.from_bytes(reply.model, reply.result.model_id)
 
 
-def write_consortium(folder: Path, names=("anna", "bern"), transfer=None, **changes) -> Consortium:
+def write_consortium(folder: Path, names=("anna", "bern"), transfer=None, task=None, **changes) -> Consortium:
     """Write sites whose two classes differ in brightness, each site with colours of its own.
 
     Args:
         folder: Where.
         names: Their names.
         transfer: The table ``[task.lungs.transfer]``; by default models may go to anybody.
+        task: The table ``[task.lungs]`` of a task whose patients have a budget.
         changes: What their steps say otherwise than by default.
     """
     members = {name: _open(folder / name, name).identity.public_key for name in names}
@@ -109,8 +110,10 @@ def write_consortium(folder: Path, names=("anna", "bern"), transfer=None, **chan
         policy = {
             "schema": 1,
             "aggregator": {"public_keys": [HUB.public_key]},
-            "task": {"lungs": {"modes": ["listen"], "transfer": table}},
+            "task": {"lungs": task or {"modes": ["listen"], "transfer": table}},
         }
+        if task is not None:
+            policy["population"] = {"patients": {"rho": "2", "delta": 1e-6}}
         if len(names) > 2:
             policy["cohort"] = {COHORT: {"members": members}}
         (folder / name / "policy.toml").write_text(tomli_w.dumps(policy))

@@ -39,6 +39,8 @@ def verdict(test: Test) -> str:
         return f"Only {found}: with so few {units} the test has no power, whatever it says."
     if test.statistic == POOLED:
         return f"{found}. As in the paper; differences between targets are part of it, so that it is no test."
+    if test.p_adjusted <= _LEVEL and not _clears_zero(test):
+        return f"Undecided: its p-value is small, its interval holds zero: {found}."
     if test.p <= _LEVEL < test.p_adjusted:
         return f"Alone it would count, among all tests of its kind it does not: {found}."
     if not math.isfinite(test.p_adjusted) or test.p_adjusted > _LEVEL:
@@ -61,7 +63,8 @@ def _say_family(tests: Sequence[Test], hypothesis: str) -> str:
     units = "tasks" if hypothesis == H3 else "targets"
     if most < FEWEST:
         return f"{what}: not really tested, with {most} {units} at most the tests have no power."
-    sure = [t for t in tests if t.n_targets >= FEWEST and t.p_adjusted <= _LEVEL]
+    passed = [t for t in tests if t.n_targets >= FEWEST and t.p_adjusted <= _LEVEL]
+    sure = [t for t in passed if _clears_zero(t)]
     held, reversed_ = [t for t in sure if t.value > 0], [t for t in sure if t.value < 0]
     if not sure:
         return (
@@ -73,6 +76,12 @@ def _say_family(tests: Sequence[Test], hypothesis: str) -> str:
         f"{what}: shown by {len(held)} of {len(tests)} tests at the 5 % level, corrected for their number, "
         f"with up to {most} {units}{contrary}."
     )
+
+
+def _clears_zero(test: Test) -> bool:
+    """Whether a test's interval, where it has one, lies on one side of zero."""
+    low, high = test.interval
+    return not (low <= 0 <= high)
 
 
 def hypothesis_table(tests: Sequence[Test]) -> Table:

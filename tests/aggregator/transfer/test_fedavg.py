@@ -265,6 +265,13 @@ def test_nobody_weighs_more_than_all_others_together():
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
+def test_who_may_not_say_how_many_images_it_has_weighs_as_the_median():
+    counts = {"a": 10, "b": 30, "c": None, "d": 20}
+    shares = weight_shares({who: Trained(backbone(), n) for who, n in counts.items()})
+    assert shares["c"] == shares["d"]
+    assert weight_shares({who: Trained(backbone(), None) for who in "ab"}) == {"a": 0.5, "b": 0.5}
+
+
 def test_counters_become_the_lower_median():
     counted = [backbone(1.0, n=np.array(n)) for n in (7, 9, 2**62)]
     trained = {str(i): Trained(weights, 10) for i, weights in enumerate(counted)}

@@ -11,6 +11,7 @@ from aggregator.transfer.report.hypotheses import (
     NEARNESS,
     POOLED,
     WITHIN,
+    Test,
     hypothesis_tests,
 )
 from aggregator.transfer.report.measured import with_outcomes
@@ -125,3 +126,9 @@ def test_holm_multiplies_the_smallest_by_the_number_of_tests_and_never_falls():
 def test_body_parts_are_tested_beside_modalities():
     about = {about for _, about in judge(random_gains(10))}
     assert "body part, near" in about
+
+
+def test_a_small_p_value_with_zero_inside_the_interval_decides_nothing():
+    test = Test("H3", "js", AGREEMENT, 0.3, (-0.1, 0.6), 0.01, 0.02, 12, 66)
+    assert verdict(test).startswith("Undecided")
+    assert "none of 1 tests" in conclusion([test], "H3")

@@ -1,5 +1,7 @@
 """Rounds of common training at real sites: what stays, what leaves, what may begin."""
 
+from fractions import Fraction
+
 import cohorts
 import numpy as np
 import pytest
@@ -10,11 +12,23 @@ from federation.transfer.averaging import shared_part, stays_local
 from federation.transfer.masked_update import weights_digest
 from federation.transfer.recipe import PrivateTraining, Recipe
 from federation.transfer.result import AUROC
+from site_agent.jobs import ledger_of
+from site_agent.ledger import Ledger
 from site_agent.transfer.cotraining import CotrainWork
 from site_agent.transfer.group_files import GroupFiles
 from site_agent.transfer.participation import WORK
 from site_agent.transfer.step_files import StepFiles
 
+PAYING = {
+    "modes": ["private"],
+    "population": "patients",
+    "rho": "1",
+    "release_rho": "1/2",
+    "images_per_patient": 1,
+    "minimum_patients": 2,
+    "spaces": "any",
+    "sketches": ["cdf"],
+}
 SUMMED = {"metrics_because": "public", "summed_in": COHORT, "summed_because": "a sum of three hospitals"}
 
 
@@ -164,9 +178,21 @@ def test_rounds_that_cannot_be_are_refused(consortium, number, begins):
     assert consortium.finish(step, data).state == "transfer"
 
 
-def test_training_with_noise_is_not_offered(consortium):
-    step = consortium.step("anna", recipe=Recipe(private=PrivateTraining(noise_multiplier=1.0)))
-    assert consortium.ask(step).state == "transfer"
+def test_rounds_with_noise_are_paid_one_by_one_but_not_the_last(tmp_path):
+    private = PrivateTraining(noise_multiplier=2.0)
+    recipe = Recipe(epochs=1, draws=8, batch_size=4, private=private)
+    task = PAYING | {"transfer": {"metrics_because": "public", "models": "private", "models_to": "any"}}
+    consortium = write_consortium(tmp_path, task=task, recipe=recipe)
+    for site in consortium.sites.values():
+        Ledger.open(site.state.folder, site.identity)
+    first = trained_rounds(consortium, 2)[0]
+    assert first.result.privacy.rho == "1/8"
+    assert first.result.n_train == 0
+    assert not own(consortium, "anna", 1).statistics
+    last = trained_rounds(consortium, 3)[0]
+    assert last.result.scores[AUROC].value >= 0
+    entries = ledger_of(consortium.sites["anna"]).entries()
+    assert [entry.charge.rho for entry in entries if entry.charge] == [Fraction(1, 8)] * 2
 
 
 def test_masked_training_needs_words_and_exactly_the_members_of_the_cohort(tmp_path):
