@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ def start(environment, tmp_path):
     with ExitStack() as running:
 
         def launch(name, *arguments):
-            log = running.enter_context((tmp_path / f"{name}.log").open("wb"))
+            log = running.enter_context((tmp_path / f"{name}.log").open("ab"))
             process = subprocess.Popen(
                 [BIN / arguments[0], *map(str, arguments[1:])],
                 env=environment | {"FLWR_HOME": str(tmp_path / f"flwr-{name}")},
@@ -63,7 +63,8 @@ def start(environment, tmp_path):
 
 
 def end(process):
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # a test may have ended it before
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
