@@ -15,6 +15,8 @@ def write_small_transfer(
     targets=("bern/digits",),
     sources=("anna/digits",),
     seeds=(0,),
+    slice_s=0.001,
+    rounds=2,
     extra="",
     federation_extra="",
 ) -> Path:
@@ -31,7 +33,7 @@ targets = {list(targets)}
 sources = {list(sources)}
 baselines = ["scratch"]
 n_train = 40
-slice_s = 0.001
+slice_s = {slice_s}
 attempts = 1
 [network]
 name = "{NETWORK}"
@@ -50,7 +52,7 @@ networks = ["timm:{NETWORK}", "timm:{OTHER}"]
 [augmentation]
 candidates = 2
 [co_training]
-rounds = 2
+rounds = {rounds}
 {extra}"""
     )
     return path
