@@ -215,7 +215,7 @@ def events(site, name):
 
 def test_transfer_experiments_survive_a_site_that_dies_on_a_real_superlink(tmp_path, consortium):
     # Every message starts a process that loads PyTorch, so that as few as possible are sent.
-    plan = write_small_transfer(tmp_path, scenarios=("pretraining", "co_training"), slice_s=60, rounds=1)
+    plan = write_small_transfer(tmp_path, scenarios=("pretraining", "co_training"), slice_s=60)
     prepared = prepare_transfer(plan).prepared
     running = consortium(prepared)
     run = running.begin(job="transfer", plan=plan)

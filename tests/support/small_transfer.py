@@ -16,7 +16,6 @@ def write_small_transfer(
     sources=("anna/digits",),
     seeds=(0,),
     slice_s=0.001,
-    rounds=2,
     extra="",
     federation_extra="",
 ) -> Path:
@@ -52,7 +51,7 @@ networks = ["timm:{NETWORK}", "timm:{OTHER}"]
 [augmentation]
 candidates = 2
 [co_training]
-rounds = {rounds}
+rounds = 2
 {extra}"""
     )
     return path
