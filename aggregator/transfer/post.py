@@ -50,7 +50,7 @@ class Post:
         self._push(self.roll_calls, RollCallRequest(job), Sent(job, node))
 
     def is_calling(self, node: int, now: float) -> bool:
-        """Return whether a node was asked who it is and still has time to say; processes take long to start."""
+        """Return whether a node was asked who it is and still has time to say: it may take long to start."""
         return any(
             sent.node == node and sent.step is None and now < sent.job.deadline
             for sent in self.pending.values()
