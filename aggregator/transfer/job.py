@@ -29,7 +29,7 @@ from aggregator.transfer.queue import DONE, FAILED, KnownPlan, Queue, known_plan
 from aggregator.transfer.scheduler import Scheduler
 from aggregator.transfer.setup import Pair, Setup
 from federation import distances
-from federation.errors import StoreError
+from federation.errors import StoreError, TransferError
 from federation.files import locked
 from federation.identity import Identity
 from federation.messages import DONE as ANSWERED
@@ -37,7 +37,8 @@ from federation.transfer.messages import QUERY_ROLL_CALL, QUERY_TRANSFER, RollCa
 
 log = logging.getLogger("fedprint.hub")
 
-ROLL_CALL_S = 60.0
+ROLL_CALL_S = 180.0
+"""A node that starts a process for every message takes long to answer; absent sites cost this once."""
 _LOCK = "transfer.lock"
 
 
@@ -94,6 +95,7 @@ def run_transfer_job(
 
     Raises:
         UnknownNameError: If the plan names a task of a site that is not enrolled.
+        TransferError: If there is nobody to experiment with.
         StoreError: If the key cannot be read or the catalogue not be written.
     """
     check_addresses(plan, hub.roster)
@@ -122,6 +124,12 @@ class _Run:
         present = self._call_the_roll()
         setup, queue = self._begin(present)
         board = self._open_board(setup, queue)
+        if not board.courses:
+            raise TransferError(
+                f"plan {self.plan.name} has no experiment: {len(present.replies)} of {len(self.hub.roster)} "
+                "sites answered, and no two of their tasks may serve each other",
+                remedy="see that sites run and that their policies have [task.NAME.transfer]",
+            )
         self._scheduler(board, queue, present).run()
         outcomes = bridge_outcomes(self.catalogue, queue.findings(), self.plan.name, self.job_id)
         queue.finish_plan()
