@@ -4,7 +4,7 @@ from federation.canonical import sha256_hex
 from federation.transfer.result import StepResult
 from federation.transfer.step import CotrainStep, SearchStep, Step
 from site_agent.policy import TaskPolicy
-from site_agent.transfer.private_models import charge_model, require_payable
+from site_agent.transfer.private_models import charge_model, is_charged, require_payable
 from site_agent.transfer.work import Asked
 
 
@@ -38,6 +38,15 @@ def require_means(asked: Asked) -> None:
     """
     if _is_paid_for(asked):
         require_payable(asked)
+
+
+def is_settled(asked: Asked) -> bool:
+    """Return whether the model of a step was paid for already, so that no other of it may be made use of.
+
+    Raises:
+        LedgerError: If the ledger is missing or damaged.
+    """
+    return _is_paid_for(asked) and is_charged(asked)
 
 
 def let_leave(asked: Asked, result: StepResult, model: bytes) -> tuple[StepResult, bytes]:

@@ -89,6 +89,15 @@ class GroupFiles:
         _, arrays = _read(path)
         return OwnPart(_part(arrays, _HEAD), _part(arrays, _STATISTICS))
 
+    def maker(self, round_number: int) -> str | None:
+        """Return the id of the step whose head the site kept after a round; None where it kept none.
+
+        Raises:
+            StoreError: If it is damaged.
+        """
+        path = self._path("own", round_number)
+        return str(_read(path)[0].get("step", "")) if path.exists() else None
+
     def keep_own(self, step: CotrainStep, own: OwnPart) -> None:
         """Keep what is the site's own after a round; what only earlier rounds needed is removed.
 
