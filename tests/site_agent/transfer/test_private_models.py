@@ -1,11 +1,13 @@
 """A model with noise leaves once its step is paid for, says so, and is refused where it could not be."""
 
+import tomllib
 from dataclasses import replace
 
 import pytest
+import tomli_w
 from factories import make_identity, make_job
 from paid_models import RECIPE, model_in, paid_step, recipe, write_paying_site
-from transfer_site import cotrain, model_of
+from transfer_site import EXACT, cotrain, model_of
 
 from federation.canonical import sha256_hex
 from federation.errors import PolicyError
@@ -126,6 +128,18 @@ def test_a_budget_that_is_spent_meanwhile_holds_the_model_back_until_there_is_ro
     anna.set_terms()
     assert anna.finish(step)[-1].state == "done"
     assert len(anna.charges()) == 1
+
+
+def test_a_model_that_was_made_when_nobody_had_to_pay_does_not_leave_once_somebody_has_to(anna):
+    path = anna.site.config.policy_path
+    demanding, policy = path.read_text(), tomllib.loads(path.read_text())
+    policy["task"] = {"digits": {"modes": ["listen"], "transfer": EXACT}}
+    path.write_text(tomli_w.dumps(policy))
+    made = anna.finish(paid_step())[-1]
+    assert (made.state, made.result.privacy) == ("done", None)
+    path.write_text(demanding)
+    again = anna.ask(paid_step())
+    assert (again.state, again.model) == ("policy", b"")
 
 
 def test_a_model_that_was_paid_for_and_lost_is_not_made_again(anna):
