@@ -58,8 +58,8 @@ def require_paid(policy: TaskPolicy, step: Step, result: StepResult) -> None:
     """
     if _is_paid_for(policy, step) and result.privacy is None:
         raise PolicyError(
-            f"task {policy.name}: the model of step {step.step_id[:12]} was made under a policy that let models "
-            "leave unpaid, and the policy is another now",
+            f"task {policy.name}: the model of step {step.step_id[:12]} was made under a policy that let "
+            "models leave unpaid, and the policy is another now",
             remedy="train anew under another seed",
         )
 

@@ -78,8 +78,8 @@ class MaskedBackbone(Contribution):
             )
         if update.training != self.purpose.training:
             raise PolicyError(
-                f"round {self.purpose.round} of group {self.purpose.group[:12]} was trained otherwise here than "
-                "the sum says that all sites did",
+                f"round {self.purpose.round} of group {self.purpose.group[:12]} was trained otherwise here "
+                "than the sum says that all sites did",
                 remedy="let all sites train alike, or the sum shows what one of them did",
             )
         self._require_complete()

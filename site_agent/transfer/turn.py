@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from federation.errors import BusyError, TransferError
+from federation.errors import BusyError, DataError, FedprintError, NotReleasableError, TransferError
 from federation.transfer.result import Progress
 from site_agent.transfer.arrival import store_of
 from site_agent.transfer.departure import let_leave, require_means
@@ -50,6 +50,8 @@ class Turn:
             return self._finish(work, running) if work.finished else running
         except BusyError:
             raise
+        except DataError as error:
+            raise self._told(error) from error
         except TransferError as error:
             failed = self._ended(running, temporary, code=error.code, text=str(error))
             self.files.end(failed)
@@ -83,6 +85,11 @@ class Turn:
         self.files.end(ended)
         self._record(FINISHED)
         return ended
+
+    def _told(self, error: DataError) -> FedprintError:
+        """Give what stands against data that noise protects the one code that every such release has."""
+        private = self.asked.step.recipe.private is not None
+        return NotReleasableError(error.problem, remedy=error.remedy) if private else error
 
     def _seconds_left(self) -> float:
         return max(0.0, self.asked.job.deadline - time.time())

@@ -7,10 +7,10 @@ import pytest
 import tomli_w
 from factories import make_identity, make_job
 from paid_models import RECIPE, model_in, paid_step, recipe, write_paying_site
-from transfer_site import EXACT, cotrain, model_of
+from transfer_site import EXACT, CountingWork, cotrain, model_of, train
 
 from federation.canonical import sha256_hex
-from federation.errors import PolicyError
+from federation.errors import DataError, PolicyError
 from federation.privacy.accounting import eps_of
 from federation.transfer.recipe import Recipe
 from federation.transfer.result import StepResult
@@ -140,6 +140,15 @@ def test_a_model_that_was_made_when_nobody_had_to_pay_does_not_leave_once_somebo
     path.write_text(demanding)
     again = anna.ask(paid_step())
     assert (again.state, again.model) == ("policy", b"")
+
+
+@pytest.mark.parametrize(("step", "code"), [(paid_step(), "not-releasable"), (train(), "data")])
+def test_what_stands_against_data_that_noise_protects_has_one_code(anna, monkeypatch, step, code):
+    def unreadable(*_):
+        raise DataError("too many images cannot be read")
+
+    monkeypatch.setattr(CountingWork, "advance", unreadable)
+    assert anna.ask(step).state == code
 
 
 def test_a_model_that_was_paid_for_and_lost_is_not_made_again(anna):
