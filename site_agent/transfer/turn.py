@@ -10,6 +10,7 @@ from federation.transfer.result import Progress
 from site_agent.transfer.arrival import store_of
 from site_agent.transfer.departure import let_leave, require_means
 from site_agent.transfer.pending_model import PENDING_FILE
+from site_agent.transfer.room import require_room
 from site_agent.transfer.step_files import Ended, Running, StepFiles
 from site_agent.transfer.work import Asked, Work
 
@@ -41,7 +42,9 @@ class Turn:
             FedprintError: If it cannot go on for now.
         """
         require_means(self.asked)
-        running = self.files.running() or self._begin()
+        running = self.files.running()
+        self._require_room(begins=running is None)
+        running = running or self._begin()
         temporary = Work.temporary
         try:
             work = self.open_work(self.asked)
@@ -57,6 +60,10 @@ class Turn:
             self.files.end(failed)
             self._record(FAILED, code=error.code, text=str(error))
             return failed
+
+    def _require_room(self, *, begins: bool) -> None:
+        site = self.asked.site
+        require_room(site.state.folder, site.config.transfer.work_mb * 2**20, begins=begins)
 
     def _begin(self) -> Running:
         step, job = self.asked.step, self.asked.job
