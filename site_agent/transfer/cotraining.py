@@ -25,7 +25,7 @@ from federation.transfer.model import Normalization, TravellingModel, Weights
 from federation.transfer.result import Progress, StepResult
 from federation.transfer.step import CotrainStep
 from site_agent.training.run import TrainingRun
-from site_agent.transfer.departure import is_settled
+from site_agent.transfer.departure import is_settled, recipients
 from site_agent.transfer.group_files import GroupFiles, OwnPart
 from site_agent.transfer.lending import lent_to
 from site_agent.transfer.work import Asked, Work
@@ -138,7 +138,8 @@ class CotrainWork(Work):
         if self._is_last or (self._step.masked and self._step.round):
             return b""
         step, weights = self._step, self._start if self._step.masked else trained
-        model = TravellingModel(step.network, kind, step.site, step.task, step.step_id, weights)
+        named = (step.network, kind, step.site, step.task, step.step_id)
+        model = TravellingModel(*named, weights, travels_to=recipients(step))
         return model.signed(self._asked.site.identity).to_bytes()
 
 
