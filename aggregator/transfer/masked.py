@@ -13,7 +13,7 @@ from aggregator.rounds.secure_sum import secure_sum
 from federation.errors import ModelError, RosterError, TransferError, VectorError
 from federation.identity import Identity
 from federation.secagg.terms import Terms
-from federation.transfer.masked_update import MaskedUpdate, length_of, weights_digest
+from federation.transfer.masked_update import MaskedUpdate, length_of, training_digest, weights_digest
 from federation.transfer.model import Weights
 from federation.transfer.step import CotrainStep
 
@@ -80,7 +80,7 @@ def masked_average(
         RoundError: If the sum cannot be opened.
         VectorError: If the sum is none of honest updates.
     """
-    update = MaskedUpdate(step.group, step.round, weights_digest(start))
+    update = MaskedUpdate(step.group, step.round, weights_digest(start), training_digest(step))
     found = secure_sum(
         grid,
         aggregator,
