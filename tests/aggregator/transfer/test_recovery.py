@@ -11,6 +11,7 @@ from aggregator.transfer import models
 
 SMALL = {
     "scenarios": ("pretraining", "co_training"),
+    "network": {"name": "test_resnet", "image_size": 32, "start": "scratch"},
     "baselines": ("scratch",),
     "source_training": {"epochs": 1},
     "target_training": {"epochs": 2},
@@ -192,7 +193,7 @@ def test_of_a_group_who_vanishes_leaves_and_the_others_go_on(consortium):
         return site.reply(request, "training") if common else reply
 
     site.twist = trouble
-    plan = plan_of(scenarios=("co_training",), co_training={"groups": (group,), "rounds": 4})
+    plan = plan_of(scenarios=("co_training",), co_training={"groups": (group,), "rounds": 3})
     consortium.run(plan)
     found = {each.experiment.target: each for each in consortium.findings() if each.experiment.source}
     assert found["anna/eyes"].state == found["bern/skin"].state == "done"
