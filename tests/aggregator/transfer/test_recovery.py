@@ -205,3 +205,9 @@ def test_an_edited_plan_is_another_plan(consortium):
     consortium.grid.requests.clear()
     consortium.run(plan_of(n_train=50))
     assert {step.n_train for step in consortium.steps()} == {50}
+
+
+def test_a_plan_that_was_edited_back_is_the_one_that_is_shown(consortium):
+    for n_train in (40, 50, 40):
+        consortium.run(plan_of(n_train=n_train))
+    assert {finding.experiment.n_train for finding in consortium.findings()} == {40}
