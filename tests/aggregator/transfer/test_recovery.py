@@ -211,3 +211,20 @@ def test_a_plan_that_was_edited_back_is_the_one_that_is_shown(consortium):
     for n_train in (40, 50, 40):
         consortium.run(plan_of(n_train=n_train))
     assert {finding.experiment.n_train for finding in consortium.findings()} == {40}
+
+
+def test_a_model_that_is_damaged_while_a_plan_runs_is_asked_for_again_by_the_next_run(consortium):
+    folder = consortium.hub.catalogue.parent / "models"
+    site = consortium.sites["bern"]
+
+    def damage(request, reply):
+        for path in folder.glob("*") if request.step.model_id else ():
+            path.write_bytes(b"?")
+        return reply
+
+    site.twist = damage
+    plan = plan_of(sources=("anna/eyes",), targets=("bern/skin",))
+    consortium.run(plan)
+    assert consortium.reasons() == {"model at the aggregator"}
+    site.twist = lambda request, reply: reply
+    assert consortium.run(plan).failed == 0
