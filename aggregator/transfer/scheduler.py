@@ -240,6 +240,7 @@ class Scheduler:
             self._free(lane)
         else:
             self.queue.put_back(step_id, code, self._attempts[step_id])
+            self.board.working.discard(step_id)
             lane.pause(self.clock.now())
 
     def _check_patience(self, lane: Lane) -> None:
