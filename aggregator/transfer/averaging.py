@@ -8,8 +8,8 @@ arrays are not those of the backbone, or not finite, or that was trained on no i
   in a first round, where whole backbones are compared, ``Guard.largest_of_two``;
 * a site weighs as its number of training images, but at most twice the median, and at most half.
 
-What stays within these bounds is averaged whatever it is: of many sites one that lies moderately does moderate
-harm; of two either can spoil the training, which its partner then measures.
+What stays within these bounds is averaged whatever it is: of many sites one that lies moderately does
+moderate harm; of two either can spoil the training, which its partner then measures.
 """
 
 import math

@@ -8,7 +8,7 @@ from typing import Any
 from aggregator.study import SCENARIOS
 from aggregator.transfer.experiment import Finding, State
 from aggregator.transfer.report.measured import TOGETHER, TRANSFER
-from aggregator.transfer.report.table import Table
+from aggregator.transfer.report.table import Cell, Table
 
 StepSeconds = Mapping[str, float]
 _STATES: tuple[State, ...] = ("done", "failed", "running", "waiting")
@@ -77,7 +77,7 @@ def ran_table(findings: Sequence[Finding], step_seconds: StepSeconds) -> Table:
         without = each.experiment.arm != TRANSFER
         key = ("" if without else each.experiment.scenario, each.experiment.arm)
         groups.setdefault(key, []).append(each)
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for scenario, arm in sorted(groups, key=lambda key: (_place(key[0]), key[1])):
         group = groups[scenario, arm]
         counts = Counter(each.state for each in group)
