@@ -56,19 +56,34 @@ def run(
 
 
 @app.command()
-def status(name: NameOption = "", catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+def status(
+    name: NameOption = "",
+    catalogue: CatalogueOption = None,
+    experiments: Annotated[bool, typer.Option("--experiments", help="A line for every experiment.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show how far a plan is, also while it runs."""
-    from aggregator.transfer.status import duration, experiments_table, read_status, sites_table, status_json
+    from aggregator.transfer.status import (
+        duration,
+        experiments_table,
+        read_status,
+        scenarios_table,
+        sites_table,
+        status_json,
+    )
 
     found = read_status(open_catalogue(catalogue), name)
     if as_json:
         print_json(status_json(found))
         return
     console = wide_console()
-    console.print(experiments_table(found), sites_table(found))
+    console.print(experiments_table(found) if experiments else scenarios_table(found), sites_table(found))
     left = duration(found.seconds_left)
     told = ", ".join(f"{n} {state}" for state, n in found.counts.items() if n)
-    console.print(f"plan {found.known.plan.name}: {told}" + (f", about {left} left" if left != "0 s" else ""))
+    console.print(
+        f"plan {found.known.plan.name}: {told}"
+        + (f", {left} left or more" if left not in ("", "0 s") else "")
+    )
 
 
 @app.command()

@@ -274,8 +274,8 @@ class Scheduler:
         self._looked_at = now
         known = {lane.node for lane in self.lanes.values()}
         for node in self.post.steps.grid.get_node_ids():
-            if node not in known:
-                self.post.call(node, now + self.plan.deadline_s)
+            if node not in known and not self.post.is_calling(node, now):
+                self.post.call(node, now + self.plan.deadline_s / 3)
 
     def _is_missed(self, lane: Lane, now: float) -> bool:
         if lane.given_up == NO_REPLY:

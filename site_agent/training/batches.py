@@ -10,7 +10,9 @@ Indices = npt.NDArray[np.int64]
 
 
 def epoch_batches(labels: Indices, recipe: Recipe, seed: int, number: int) -> list[Indices]:
-    """Return the batches of one epoch, as equal in size as can be, so that none is of a single example.
+    """Return the batches of one epoch, as equal in size as can be, and none of a single example.
+
+    Statistics of a batch need two examples at least.
 
     With ``recipe.draws`` every draw takes a class by chance, all alike, and then one of its examples;
     without, every example comes once.
@@ -28,7 +30,8 @@ def epoch_batches(labels: Indices, recipe: Recipe, seed: int, number: int) -> li
         order = np.argsort(random_words(len(labels), seed, "order", number), kind="stable")
     else:
         order = _balanced(labels, recipe.draws, seed, number)
-    return list(np.array_split(order, -(-len(order) // recipe.batch_size)))
+    n_batches = min(-(-len(order) // recipe.batch_size), len(order) // 2)
+    return list(np.array_split(order, max(1, n_batches)))
 
 
 def _balanced(labels: Indices, draws: int, seed: int, number: int) -> Indices:

@@ -110,6 +110,12 @@ def build_classifier(
         ExtractorError: If the network is unknown or published weights cannot be had.
         ModelError: If the arrays do not fit the network.
     """
+    if (step.model_id is None) != (weights is None):
+        raise ModelError(
+            f"a step begins at {'a model, which is' if weights is None else 'no model, yet one was'} "
+            f"{'missing' if weights is None else 'given'}",
+            remedy="give the arrays of the model that it names, and no others",
+        )
     with DrawsFrom(torch_chance(step.seed, "backbone")):
         backbone = _published(step.network, pretrained) if step.start == IMAGENET else _bare(step.network)
     _switch_off_chance(backbone.network)

@@ -92,6 +92,7 @@ class TrainingRun:
         self._optimizer = new_optimizer(self._network, step.recipe)
         self._epoch = 0
         self._loss: float | None = None
+        self._known: dict[str, Examples] = {}
 
     @classmethod
     def open(
@@ -196,7 +197,6 @@ class TrainingRun:
             DataError: If too many images are unreadable.
         """
         examples = self._examples(part)
-        require_classes(examples.labels, part)
         with reported_shortage(self._step), same_arithmetic(self._device):
             logits = logits_of(self._network, examples)
         scores = scored(logits, examples.labels, owner_numbers(examples.source), self._step.seed)
@@ -235,8 +235,7 @@ class TrainingRun:
 
     def _prepared(self, until: float | None) -> bool:
         """Decode what will be trained on and measured; returns whether that is complete."""
-        parts = [TRAIN, *([] if isinstance(self._step, SearchStep) else [self._step.measure])]
-        return all(self._decoded(part, until) for part in parts)
+        return all(self._decoded(part, until) for part in (TRAIN, *_measured_parts(self._step)))
 
     def _decoded(self, part: str, until: float | None) -> bool:
         wanted = self._split.part(part)
@@ -247,12 +246,11 @@ class TrainingRun:
     def _examples(self, part: str) -> Examples:
         if part not in self._known:
             self._decoded(part, None)
-            self._known[part] = self._made_examples(self._images.usable(self._split.part(part)))
+            examples = self._made_examples(self._images.usable(self._split.part(part)))
+            if self._step.recipe.private is None:
+                require_classes(examples.labels, part)
+            self._known[part] = examples
         return self._known[part]
-
-    @cached_property
-    def _known(self) -> dict[str, Examples]:
-        return {}
 
     def _made_examples(self, rows: Indices) -> Examples:
         source, classifier = self._source.subset(rows), self._classifier
@@ -291,6 +289,7 @@ class TrainingRun:
     def _trainer(self) -> TrainEpoch:
         if self._step.recipe.private is None:
             return train_epoch
+        # Loads Opacus, which most steps do without.
         from site_agent.training.private import train_private_epoch
 
         return train_private_epoch
@@ -331,9 +330,16 @@ def _split(source: ImageSource, step: Step) -> Split:
     if step.n_train is not None:
         split = split.with_train(training_subset(source, split.train, step.n_train, step.seed))
     require_classes(source.labels[split.train], TRAIN)
-    if not isinstance(step, SearchStep):
-        require_classes(source.labels[split.part(step.measure)], step.measure)
+    for part in _measured_parts(step):
+        require_classes(source.labels[split.part(part)], part)
     return split
+
+
+def _measured_parts(step: Step) -> tuple[str, ...]:
+    """Return what a step measures; figures of training with noise would have none."""
+    if isinstance(step, SearchStep) or step.recipe.private is not None:
+        return ()
+    return (step.measure,)
 
 
 def _finite(module: nn.Module) -> dict[str, Array]:

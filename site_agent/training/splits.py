@@ -1,5 +1,6 @@
 """Which images are trained on, chosen by and measured: fixed for a task, and no patient in two parts."""
 
+import bisect
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -224,8 +225,8 @@ def _shuffled(keys: Sequence[str], seed: int) -> list[str]:
 
 def _quotas(counts: Indices, n: int) -> Indices:
     """Return how many images of each class make ``n``, as equal as the counts allow."""
-    quotas = np.zeros_like(counts)
-    for _ in range(n):
-        open_classes = np.flatnonzero(quotas < counts)
-        quotas[open_classes[quotas[open_classes].argmin()]] += 1
+    most = range(n + 1)
+    level = bisect.bisect_right(most, n, key=lambda most: int(np.minimum(counts, most).sum())) - 1
+    quotas: Indices = np.minimum(counts, level)
+    quotas[np.flatnonzero(counts > level)[: n - int(quotas.sum())]] += 1
     return quotas

@@ -144,6 +144,22 @@ def test_a_site_that_comes_back_as_another_node_goes_on(consortium, loses):
     assert 900 in grid.nodes
 
 
+def test_a_site_that_comes_back_slowly_is_given_time_to_say_who_it_is(consortium):
+    site, grid, clock = consortium.sites["bern"], consortium.grid, consortium.clock
+    honest, pull, ready = grid._answer, grid.pull_messages, {}
+
+    def answer(message):
+        if len(site.asked) == 3 and 101 in grid.nodes:
+            grid.nodes[900] = grid.nodes.pop(101)
+        if message.metadata.dst_node_id == 900:
+            ready[message.metadata.message_id] = clock.now() + 40
+        return honest(message)
+
+    grid._answer = answer
+    grid.pull_messages = lambda ids: pull([i for i in ids if clock.now() >= ready.get(i, 0)])
+    assert consortium.run(plan_of(deadline_s=600.0)).failed == 0
+
+
 def test_a_busy_site_is_asked_later(consortium):
     times = []
 

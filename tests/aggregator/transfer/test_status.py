@@ -10,6 +10,7 @@ from aggregator.transfer.status import (
     duration,
     experiments_table,
     read_status,
+    scenarios_table,
     sites_table,
     status_json,
 )
@@ -66,6 +67,8 @@ def test_tables_have_a_line_for_everything(consortium):
     status = read_status(consortium.catalogue())
     assert experiments_table(status).row_count == 12
     assert sites_table(status).row_count == 3
+    scenarios = {finding.experiment.scenario for finding in status.findings}
+    assert scenarios_table(status).row_count == len(scenarios) > 1
 
 
 def test_an_unknown_plan_is_named(tmp_path):

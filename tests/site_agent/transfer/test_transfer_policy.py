@@ -73,11 +73,24 @@ def test_figures_may_leave_and_models_not(tmp_path):
         (EXACT | {"models": "noisy"}, "exact"),
         (EXACT | {"modles_to": "any"}, "modles_to"),
         ({"metrics_because": WORDS, "models": "private", "models_to": "any"}, "no budget pays"),
+        ({"metrics_because": WORDS, "summed_in": "chests"}, "summed_because is missing"),
+        ({"metrics_because": WORDS, "summed_because": WORDS}, "summed_in is missing"),
+        ({"summed_in": "chests", "summed_because": WORDS}, "metrics_because is missing"),
+        (
+            {"metrics_because": WORDS, "summed_in": "chests", "summed_because": WORDS},
+            r'transfer\.summed_in is "chests", expected at least one',
+        ),
     ],
 )
 def test_a_contradictory_table_is_refused(tmp_path, transfer, complaint):
     with pytest.raises(ConfigError, match=complaint):
         read(tmp_path, transfer)
+
+
+def test_exact_sums_of_a_task_with_noise_are_refused(tmp_path):
+    table = {"metrics_because": WORDS, "summed_in": "chests", "summed_because": WORDS}
+    with pytest.raises(ConfigError, match="exact sums undo"):
+        read(tmp_path, table, task=PRIVATE)
 
 
 def test_exact_models_of_a_task_with_noise_are_refused(tmp_path):
