@@ -119,12 +119,18 @@ def suggest(
 ) -> None:
     """Suggest the experiments that would teach most for their time."""
     from aggregator.transfer.next_experiments import suggest_next
-    from deploy.transfer_suggestions import suggestion_json, suggestion_lines
+    from aggregator.transfer.suggested import plan_snippet, say_suggestion, suggestions_json
 
     found = suggest_next(open_catalogue(catalogue), name, top, metric=metric)
     if as_json:
-        print_json({"suggestions": [suggestion_json(each) for each in found]})
+        print_json(suggestions_json(found))
         return
     console = wide_console()
-    for line in suggestion_lines(found):
-        console.print(line, markup=False)
+    for place, each in enumerate(found, start=1):
+        console.print(f"{place}. {say_suggestion(each)}", markup=False)
+    told = (
+        f"in a plan:\n{plan_snippet(found)}"
+        if found
+        else "nothing to suggest: every pair that policies allow was measured"
+    )
+    console.print(told, markup=False)

@@ -34,7 +34,7 @@ def show_findings(findings: Sequence[Finding], problems: Iterable[SiteProblem], 
         console: Where.
 
     Returns:
-        Whether every experiment was measured.
+        Whether there are experiments, and every one was measured.
     """
     kept, notes = comparable(findings)
     pairs = pair_gains(kept)
@@ -48,7 +48,7 @@ def show_findings(findings: Sequence[Finding], problems: Iterable[SiteProblem], 
     for note in notes:
         console.print(f"[yellow]note:[/yellow] {escape(note)}")
     _show_failures(findings, problems, console)
-    return all(finding.state == "done" for finding in findings)
+    return bool(findings) and all(finding.state == "done" for finding in findings)
 
 
 def best_sources(pairs: Iterable[PairGain]) -> dict[str, dict[str, PairGain]]:

@@ -143,7 +143,7 @@ def cores_shared_by(parallel: int) -> Iterator[None]:
 def _check_addresses(plan: TransferPlan, plan_file: Path, federation: FederationConfig) -> None:
     known = [task_key(site.name, dataset.task) for site in federation.site for dataset in site.dataset]
     named = [each for tasks in (plan.targets, plan.sources) if isinstance(tasks, tuple) for each in tasks]
-    for address in (*named, *chain(*plan.co_training.groups)):
+    for address in (*named, *chain(*plan.pairs, *plan.co_training.groups)):
         if address not in known:
             alike = " or ".join(get_close_matches(address, known, n=2)) or ", ".join(sorted(known)[:5])
             raise ConfigError(

@@ -22,7 +22,14 @@ from aggregator.transfer.lane import Lane
 from aggregator.transfer.models import ModelFiles
 from aggregator.transfer.offers import Offers
 from aggregator.transfer.outcomes import Bridged, bridge_outcomes
-from aggregator.transfer.pairs import Distances, check_addresses, choose_pairs, kept_apart
+from aggregator.transfer.pairs import (
+    Distances,
+    check_addresses,
+    check_groups,
+    choose_pairs,
+    kept_apart,
+    may_serve,
+)
 from aggregator.transfer.plan import TransferPlan
 from aggregator.transfer.post import Post
 from aggregator.transfer.queue import DONE, FAILED, KnownPlan, Queue, known_plans, plan_id_of
@@ -96,9 +103,11 @@ def run_transfer_job(
     Raises:
         UnknownNameError: If the plan names a task of a site that is not enrolled.
         TransferError: If there is nobody to experiment with.
+        ConfigError: If it lets tasks that share images train together.
         StoreError: If the key cannot be read or the catalogue not be written.
     """
     check_addresses(plan, hub.roster)
+    check_groups(plan, hub.shared_images.values())
     aggregator = Identity.load_or_create(hub.consortium, hub.key)
     catalogue = Catalogue(hub.catalogue, create=True)
     try:
@@ -167,14 +176,16 @@ class _Run:
         return next((known for known in known_plans(self.catalogue) if known.plan_id == plan_id), None)
 
     def _pairs(self, offers: Offers, chosen: tuple[Pair, ...]) -> tuple[Pair, ...]:
-        """Return who serves whom; a target whose sources were chosen before keeps them."""
+        """Return who serves whom; a target whose sources were chosen before keeps those that still may."""
+        apart = kept_apart(self.hub)
         tasks = self._tasks(offers) | {address for pair in chosen for address in pair}
-        found = choose_pairs(self.plan, tasks, offers, kept_apart(self.hub), self._distances())
+        found = choose_pairs(self.plan, tasks, offers, apart, self._distances())
         if not self.plan.sources_per_target:
             return found
         settled = {target for _, target in chosen}
         new = (pair for pair in found if pair[1] not in settled)
-        return tuple(sorted((*chosen, *new), key=lambda pair: (pair[1], pair[0])))
+        kept = (pair for pair in chosen if may_serve(*pair, apart))
+        return tuple(sorted((*kept, *new), key=lambda pair: (pair[1], pair[0])))
 
     def _tasks(self, offers: Offers) -> set[str]:
         """Return the addresses of all tasks of enrolled sites: those offered, and those in the catalogue."""

@@ -45,8 +45,7 @@ class KnownPlan:
     Args:
         plan_id: What identifies it.
         plan: The plan.
-        began_at: Unix time in seconds of its latest run, so that an older version of a plan that is run again
-            is the latest of its name.
+        began_at: Unix time in seconds at which it was begun, or gone on with, last.
         finished_at: Likewise, of the last run that came to its end; None: none did.
         offers: What every site last said that it takes part in.
         pairs: Source and target of every transfer, as they were chosen.

@@ -11,6 +11,7 @@ from aggregator.transfer import models
 
 SMALL = {
     "scenarios": ("pretraining", "co_training"),
+    "network": {"name": "test_resnet", "image_size": 32, "start": "scratch"},
     "baselines": ("scratch",),
     "source_training": {"epochs": 1},
     "target_training": {"epochs": 2},
@@ -208,7 +209,7 @@ def test_of_a_group_who_vanishes_leaves_and_the_others_go_on(consortium):
         return site.reply(request, "training") if common else reply
 
     site.twist = trouble
-    plan = plan_of(scenarios=("co_training",), co_training={"groups": (group,), "rounds": 4})
+    plan = plan_of(scenarios=("co_training",), co_training={"groups": (group,), "rounds": 3})
     consortium.run(plan)
     found = {each.experiment.target: each for each in consortium.findings() if each.experiment.source}
     assert found["anna/eyes"].state == found["bern/skin"].state == "done"
@@ -220,3 +221,26 @@ def test_an_edited_plan_is_another_plan(consortium):
     consortium.grid.requests.clear()
     consortium.run(plan_of(n_train=50))
     assert {step.n_train for step in consortium.steps()} == {50}
+
+
+def test_a_plan_that_was_edited_back_is_the_one_that_is_shown(consortium):
+    for n_train in (40, 50, 40):
+        consortium.run(plan_of(n_train=n_train))
+    assert {finding.experiment.n_train for finding in consortium.findings()} == {40}
+
+
+def test_a_model_that_is_damaged_while_a_plan_runs_is_asked_for_again_by_the_next_run(consortium):
+    folder = consortium.hub.catalogue.parent / "models"
+    site = consortium.sites["bern"]
+
+    def damage(request, reply):
+        for path in folder.glob("*") if request.step.model_id else ():
+            path.write_bytes(b"?")
+        return reply
+
+    site.twist = damage
+    plan = plan_of(sources=("anna/eyes",), targets=("bern/skin",))
+    consortium.run(plan)
+    assert consortium.reasons() == {"model at the aggregator"}
+    site.twist = lambda request, reply: reply
+    assert consortium.run(plan).failed == 0

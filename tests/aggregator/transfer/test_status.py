@@ -79,3 +79,15 @@ def test_an_unknown_plan_is_named(tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (42, "42 s"), (150, "2 min"), (7500, "2 h 5 min")])
 def test_times_are_written_as_people_do(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_step_that_is_tried_again_is_shown_as_running(consortium):
+    site, told = consortium.sites["anna"], []
+
+    def trouble(request, reply):
+        told.append(next(each for each in read_status(consortium.catalogue()).sites if each.site == "anna"))
+        return site.reply(request, "store") if len(told) == 1 else reply
+
+    site.twist = trouble
+    consortium.run(plan_of(sources=("anna/eyes",), targets=("bern/skin",)))
+    assert {each.counts["running"] for each in told} == {1}
