@@ -38,6 +38,9 @@ from federation.transfer.messages import QUERY_ROLL_CALL, QUERY_TRANSFER, RollCa
 log = logging.getLogger("fedprint.hub")
 
 ROLL_CALL_S = 60.0
+_SUM_S, _SLICES = 120.0, 3
+"""Seconds that a sum under masks waits for a site, or slices of other work that the site may be at."""
+
 _LOCK = "transfer.lock"
 
 
@@ -224,9 +227,9 @@ class _Run:
             self.aggregator,
             self.grid,
             self.hub.roster,
-            self.hub.cohort,
             RoundStore.beside(self.hub.catalogue),
             self.job_id,
+            max(_SUM_S, _SLICES * self.plan.slice_s),
         )
         return Scheduler(
             self.plan,
