@@ -57,9 +57,8 @@ def matching_arms(setup: Setup, scenario: str) -> tuple[str, ...]:
 
 def targets(setup: Setup) -> list[str]:
     """Return the addresses of all targets."""
-    parties = setup.plan.co_training.parties if "co_training" in setup.plan.scenarios else ()
-    grouped = {address for _, group in parties for address in group}
-    return sorted({target for _, target in setup.pairs} | grouped)
+    grouped = setup.plan.co_training.addresses if "co_training" in setup.plan.scenarios else ()
+    return sorted({target for _, target in setup.pairs}.union(grouped))
 
 
 def _baselines(setup: Setup) -> Iterator[Course]:

@@ -58,7 +58,7 @@ def check_addresses(plan: TransferPlan, sites: Collection[str]) -> None:
         UnknownNameError: Naming the first that is not.
     """
     named = [tasks for tasks in (plan.targets, plan.sources) if not isinstance(tasks, str)]
-    for address in sorted(chain(*named, *plan.pairs, *plan.co_training.groups)):
+    for address in sorted(chain(*named, *plan.pairs, plan.co_training.addresses)):
         if site_of(address) not in sites:
             raise UnknownNameError(
                 f"plan {plan.name} names {address}, whose site is not enrolled",

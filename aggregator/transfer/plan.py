@@ -129,6 +129,11 @@ class CotrainingPlan(Strict):
             return tuple((name if self.masked else "", group) for name, group in self.groups.items())
         return tuple(("", group) for group in self.groups)
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of all groups, in the order in which they are named."""
+        return tuple(address for _, group in self.parties for address in group)
+
     def _check_masked(self) -> None:
         """Raise unless sites can sum: a task in one cohort, a site with one update, all with all others."""
         if not isinstance(self.groups, dict) and self.groups:
@@ -138,9 +143,7 @@ class CotrainingPlan(Strict):
             )
         for cohort, group in self.parties:
             _check_cohort(cohort, group)
-        _each_once(
-            tuple(address for _, group in self.parties for address in group), "the task of a masked group"
-        )
+        _each_once(self.addresses, "the task of a masked group")
 
 
 class CombinedPlan(Strict):

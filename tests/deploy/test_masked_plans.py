@@ -148,7 +148,7 @@ def test_no_update_of_a_single_site_reaches_the_aggregator(masked, kept):
 
 def test_of_a_plain_group_they_do(masked, plain, kept):
     said = b"".join(plain.said())
-    _, trained, start = kept["anna", 0]
+    _, trained, _ = kept["anna", 0]
     assert any(form in said for form in forms_of(np.zeros(0, np.int64), trained))
 
 
