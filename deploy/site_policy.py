@@ -8,6 +8,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from federation.names import task_key
 from federation.privacy.weight import MAX_IMAGES_PER_PATIENT
 from federation.space import Space
 from federation.trust import TrustMode
@@ -73,26 +74,43 @@ class TransferGrant:
     Args:
         networks: Architectures that may be trained, ``"library:name"``; empty: those every site knows.
         model_sources: Site → public key of everybody whose models may be loaded.
+        cohorts: Cohort → addresses of the tasks whose updates of common training may be summed in it.
     """
 
     networks: tuple[str, ...] = ()
     model_sources: Mapping[str, str] = field(default_factory=dict)
+    cohorts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def table(self) -> dict[str, Any]:
         """Return the policy's table of transfer experiments as a whole."""
         stated = {"networks": sorted(self.networks)} if self.networks else {}
         return {**stated, "model_sources": dict(sorted(self.model_sources.items()))}
 
-    @staticmethod
-    def of_task(mode: TrustMode) -> dict[str, Any]:
+    def of_task(self, address: str, mode: TrustMode) -> dict[str, Any]:
         """Return what may leave of a task; one that listens or is pooled takes no part."""
         if mode is TrustMode.OPEN:
-            how = {"models": "exact", "models_because": _WHY_OPEN}
+            how = {"models": "exact", "models_because": _WHY_OPEN, **self._summed(address)}
         elif mode is TrustMode.PRIVATE:
             how = {"models": "private"}
         else:
             return {}
         return {"metrics_because": _WHY_OPEN, **how, "models_to": "any"}
+
+    def summed_at(self, site: str) -> dict[str, Any]:
+        """Return the policy's tables of the cohorts in which updates of a site may be summed."""
+        members = {
+            cohort: [address.partition("/")[0] for address in addresses]
+            for cohort, addresses in self.cohorts.items()
+        }
+        return {
+            cohort: Membership(cohort, {name: self.model_sources[name] for name in names}).table()
+            for cohort, names in members.items()
+            if site in names
+        }
+
+    def _summed(self, address: str) -> dict[str, str]:
+        names = [cohort for cohort, addresses in self.cohorts.items() if address in addresses]
+        return {"summed_in": names[0], "summed_because": _WHY_OPEN} if names else {}
 
 
 def policy_text(
@@ -121,9 +139,12 @@ def policy_text(
     if transfer is not None:
         stated["transfer"] = transfer.table()
         for dataset in site.dataset:
-            _permit(tasks[dataset.task], transfer.of_task(site.mode(dataset)))
-    if pooled:
-        stated["cohort"] = {member.cohort: member.table() for member in pooled.values()}
+            address = task_key(site.name, dataset.task)
+            _permit(tasks[dataset.task], transfer.of_task(address, site.mode(dataset)))
+    cohorts = {} if transfer is None else transfer.summed_at(site.name)
+    cohorts |= {member.cohort: member.table() for member in pooled.values()}
+    if cohorts:
+        stated["cohort"] = cohorts
     return tomli_w.dumps(stated | {"task": {name: table for name, table in tasks.items() if table}})
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from aggregator.server_app import app as server_app
+from aggregator.transfer.answer import site_of
 from aggregator.transfer.plan import TransferPlan
 from deploy.federation_file import FederationConfig
 from deploy.inprocess import Config, InProcessGrid, Node, run_in_process
@@ -76,7 +77,9 @@ def prepare_plan(
 ) -> SimulatedTransfer:
     """Return a plan and its consortium, ready to run; errors as of ``prepare_transfer``."""
     _check_addresses(plan, plan_file, federation)
-    prepared = prepare(federation, display, TransferGrant(networks_of(plan)))
+    _check_cohorts(plan, plan_file, federation)
+    grant = TransferGrant(networks_of(plan), cohorts=cohorts_of(plan))
+    prepared = prepare(federation, display, grant)
     return SimulatedTransfer(
         plan, plan_file.resolve(), federation, prepared, f"transfer-{uuid.uuid4().hex[:12]}"
     )
@@ -128,6 +131,11 @@ def networks_of(plan: TransferPlan) -> tuple[str, ...]:
     return tuple(sorted({f"{network.library}:{network.name}" for network in networks}))
 
 
+def cohorts_of(plan: TransferPlan) -> dict[str, tuple[str, ...]]:
+    """Return cohort → addresses of the tasks whose updates a plan sums under masks."""
+    return {cohort: group for cohort, group in plan.co_training.parties if cohort}
+
+
 @contextmanager
 def cores_shared_by(parallel: int) -> Iterator[None]:
     """Give each of several sites in this process its share of the cores while the block runs."""
@@ -143,10 +151,23 @@ def cores_shared_by(parallel: int) -> Iterator[None]:
 def _check_addresses(plan: TransferPlan, plan_file: Path, federation: FederationConfig) -> None:
     known = [task_key(site.name, dataset.task) for site in federation.site for dataset in site.dataset]
     named = [each for tasks in (plan.targets, plan.sources) if isinstance(tasks, tuple) for each in tasks]
-    for address in (*named, *chain(*plan.pairs, *plan.co_training.groups)):
+    for address in (*named, *chain(*plan.pairs), *plan.co_training.addresses):
         if address not in known:
             alike = " or ".join(get_close_matches(address, known, n=2)) or ", ".join(sorted(known)[:5])
             raise ConfigError(
                 f"{plan_file} names {address}, which is no site/task of {plan.federation}",
                 remedy=f"is it {alike}?",
+            )
+
+
+def _check_cohorts(plan: TransferPlan, plan_file: Path, federation: FederationConfig) -> None:
+    """Raise where a site's policy would have to say two things about a cohort of one name."""
+    pooled = {cohort.name: set(cohort.sites) for cohort in federation.cohort}
+    for cohort, group in cohorts_of(plan).items():
+        sites = {site_of(address) for address in group}
+        if pooled.get(cohort, sites) != sites:
+            raise ConfigError(
+                f"{plan_file} has a masked group {cohort} of other sites than the cohort {cohort} of "
+                f"{plan.federation}",
+                remedy="give the group another name",
             )

@@ -6,7 +6,7 @@ Whatever a sum is for, only its terms say it: sketches of a task, a coarse histo
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -105,6 +105,7 @@ def secure_sum(
     job_id: str,
     timeout_s: float,
     step_timeout_s: float,
+    among: Collection[str] | None = None,
 ) -> SumResult:
     """Return the sum of the vectors of a cohort, going on with an interrupted round that asks the same.
 
@@ -122,6 +123,8 @@ def secure_sum(
         job_id: Id of the job.
         timeout_s: Seconds for the first step, in which every node is asked.
         step_timeout_s: Seconds for each later step.
+        among: The members that a round begins with, for whoever knows that the others cannot take part; None:
+            all.
 
     Raises:
         CohortTooSmallError: If too few sites are left; where some may only be late, the round stays open and
@@ -133,7 +136,8 @@ def secure_sum(
         kept = _kept_round(store, terms, job_id)
         asking = Asking(grid, aggregator, job_id, QUERY_ROUND)
         known = {**roster, **terms.members}
-        return _Drive(asking, kept, space, known, Patience(timeout_s, step_timeout_s)).run()
+        wanted = tuple(site for site in terms.members if among is None or site in among)
+        return _Drive(asking, kept, space, known, wanted, Patience(timeout_s, step_timeout_s)).run()
 
 
 def abandon_expired(store: RoundStore) -> list[KeptRound]:
@@ -172,6 +176,7 @@ class _Drive:
     kept: KeptRound
     space: Space | None
     roster: Mapping[str, str]
+    wanted: tuple[str, ...]
     patience: Patience
     nodes: dict[str, int] = field(default_factory=dict)
 
@@ -193,10 +198,10 @@ class _Drive:
         return SumResult(state.total, state.contributors, self.kept)
 
     def _open(self, state: Later | None) -> Opened:
-        result = self._advertised(tuple(self.terms.members) if state is None else state.sites)
+        result = self._advertised(self.wanted if state is None else state.sites)
         following: Closed
         if state is None:
-            following = self._close(Advertising(self.terms), result, tuple(self.terms.members))
+            following = self._close(Advertising(self.terms), result, self.wanted)
         else:
             self._check_advertised(state, result)
             following = state

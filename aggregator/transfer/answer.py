@@ -19,12 +19,12 @@ class Average:
     """The mean of what sites trained in one round of a common training; the aggregator makes it.
 
     Args:
-        masked: Whether only their sum may be seen.
         steps: The steps whose models are averaged; all of one round, begun at the same weights.
+        cohort: Where sites' policies let only the sum be seen, the cohort that they name; else empty.
     """
 
-    masked: bool
     steps: tuple[CotrainStep, ...]
+    cohort: str = ""
 
     @cached_property
     def step_id(self) -> str:

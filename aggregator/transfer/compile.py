@@ -39,8 +39,8 @@ def courses(setup: Setup) -> list[Course]:
 
 def targets(setup: Setup) -> list[str]:
     """Return the addresses of all targets."""
-    grouped = setup.plan.co_training.groups if "co_training" in setup.plan.scenarios else ()
-    return sorted({target for _, target in setup.pairs}.union(*grouped))
+    grouped = setup.plan.co_training.addresses if "co_training" in setup.plan.scenarios else ()
+    return sorted({target for _, target in setup.pairs}.union(grouped))
 
 
 def _baselines(setup: Setup) -> Iterator[Course]:
@@ -59,11 +59,11 @@ def _transfers(setup: Setup, scenario: str, seed: int) -> Iterator[Course]:
 
 def _common_trainings(setup: Setup, seed: int) -> Iterator[Course]:
     """Every source with every target; or the groups that the plan names, in which everybody is a target."""
-    groups = setup.plan.co_training.groups
-    for group in groups:
+    groups = setup.plan.co_training.parties
+    for cohort, group in groups:
         for target in sorted(group):
             source = " + ".join(sorted(set(group) - {target}))
-            script = co_training(setup, group, group, target, seed)
+            script = co_training(setup, group, group, target, seed, cohort)
             yield _transfer(setup, "co_training", source, target, seed, script)
     for source, target in () if groups else setup.pairs:
         # Where nothing is shrunk both directions are one common training.

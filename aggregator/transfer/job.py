@@ -46,6 +46,10 @@ log = logging.getLogger("fedprint.hub")
 
 ROLL_CALL_S = 180.0
 """A node that starts a process for every message takes long to answer; absent sites cost this once."""
+
+_SUM_S, _SLICES = 120.0, 3
+"""Seconds that a sum under masks waits for a site, or slices of other work that the site may be at."""
+
 _LOCK = "transfer.lock"
 
 
@@ -243,9 +247,9 @@ class _Run:
             self.aggregator,
             self.grid,
             self.hub.roster,
-            self.hub.cohort,
             RoundStore.beside(self.hub.catalogue),
             self.job_id,
+            max(_SUM_S, _SLICES * self.plan.slice_s),
         )
         return Scheduler(
             self.plan,

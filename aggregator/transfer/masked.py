@@ -3,19 +3,28 @@
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from flwr.serverapp import Grid
 
 from aggregator.rounds.round_store import RoundStore
-from aggregator.rounds.secure_sum import secure_sum
+from aggregator.rounds.secure_sum import SumResult, secure_sum
 from federation.errors import ModelError, RosterError, TransferError, VectorError
 from federation.identity import Identity
 from federation.secagg.terms import Terms
-from federation.transfer.masked_update import MaskedUpdate, length_of, training_digest, weights_digest
+from federation.transfer.masked_update import (
+    PURPOSE,
+    MaskedUpdate,
+    length_of,
+    training_digest,
+    weights_digest,
+)
 from federation.transfer.model import Weights
 from federation.transfer.step import CotrainStep
+
+LEFT_OUT = "left-out"
+"""Why a site is in no sum of a cohort that was missing in an earlier one."""
 
 _SPARE_S = 3600.0  # in which an aggregator that was interrupted can go on
 
@@ -27,10 +36,12 @@ class MaskedAverage:
     Args:
         weights: Name → array.
         contributors: The sites, each with the same weight.
+        left_out: Site that trained the round and is not in the average → code of why.
     """
 
     weights: Weights = field(repr=False)
     contributors: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Masking:
         cohort: Name of the cohort that the sites' policies let sum them; its members are the group's sites.
         store: The aggregator's rounds.
         job_id: Id of the job.
+        trained: The sites that trained the round; None: all of the group.
         timeout_s: Seconds for the first step of a sum, in which every node is asked.
         step_timeout_s: Seconds for each later one.
     """
@@ -48,6 +60,7 @@ class Masking:
     cohort: str
     store: RoundStore
     job_id: str
+    trained: Collection[str] | None = None
     timeout_s: float = 120.0
     step_timeout_s: float = 120.0
 
@@ -81,6 +94,7 @@ def masked_average(
         VectorError: If the sum is none of honest updates.
     """
     update = MaskedUpdate(step.group, step.round, weights_digest(start), training_digest(step))
+    among = _still_wanted(step, masking)
     found = secure_sum(
         grid,
         aggregator,
@@ -91,6 +105,7 @@ def masked_average(
         job_id=masking.job_id,
         timeout_s=masking.timeout_s,
         step_timeout_s=masking.step_timeout_s,
+        among=among,
     )
     try:
         weights = update.average(found.total, len(found.contributors), start)
@@ -98,7 +113,7 @@ def masked_average(
         found.kept.abandon(error.code, error.problem)
         raise
     found.kept.finish(weights_digest(weights))
-    return MaskedAverage(weights, found.contributors)
+    return MaskedAverage(weights, found.contributors, _left_out(step, found, masking))
 
 
 def agreed_start(starts: Mapping[str, Weights]) -> Weights:
@@ -124,6 +139,26 @@ def agreed_start(starts: Mapping[str, Weights]) -> Weights:
             remedy="let all sites use the same versions of the libraries and the same published weights",
         )
     return starts[min(starts)]
+
+
+def _trained(step: CotrainStep, masking: Masking) -> frozenset[str]:
+    return frozenset(step.partners if masking.trained is None else masking.trained)
+
+
+def _still_wanted(step: CotrainStep, masking: Masking) -> frozenset[str]:
+    """Return who trained the round and was in the cohort's sums so far: sites confirm nobody else again."""
+    for kept in reversed(masking.store.rounds()):
+        terms, transcript = kept.terms, kept.transcript()
+        of_cohort = terms.cohort == masking.cohort and set(terms.members) == set(step.partners)
+        if of_cohort and terms.purpose.get("purpose") == PURPOSE and transcript is not None:
+            return _trained(step, masking) & set(transcript.survivors.alive)
+    return _trained(step, masking)
+
+
+def _left_out(step: CotrainStep, found: SumResult, masking: Masking) -> dict[str, str]:
+    why = {site: code for departed in found.departures.values() for site, code in departed.items()}
+    others = _trained(step, masking) - set(found.contributors)
+    return {site: why.get(site, LEFT_OUT) for site in sorted(others)}
 
 
 def _terms(

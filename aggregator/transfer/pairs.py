@@ -58,7 +58,7 @@ def check_addresses(plan: TransferPlan, sites: Collection[str]) -> None:
         UnknownNameError: Naming the first that is not.
     """
     named = [tasks for tasks in (plan.targets, plan.sources) if not isinstance(tasks, str)]
-    for address in sorted(chain(*named, *plan.pairs, *plan.co_training.groups)):
+    for address in sorted(chain(*named, *plan.pairs, plan.co_training.addresses)):
         if site_of(address) not in sites:
             raise UnknownNameError(
                 f"plan {plan.name} names {address}, whose site is not enrolled",
@@ -74,7 +74,7 @@ def check_groups(plan: TransferPlan, shared_images: Iterable[Collection[str]]) -
     Raises:
         ConfigError: Naming the first two.
     """
-    for group in plan.co_training.groups if "co_training" in plan.scenarios else ():
+    for _, group in plan.co_training.parties if "co_training" in plan.scenarios else ():
         for shared in shared_images:
             both = sorted(set(group) & set(shared))
             if len(both) > 1:

@@ -9,12 +9,15 @@ from aggregator.transfer.experiment import Scenario
 from federation.config_file import read_config
 from federation.errors import FedprintError
 from federation.names import check_name
+from federation.secagg.graph import MOST_COMPLETE
+from federation.secagg.terms import SMALLEST_COHORT
 from federation.transfer.recipe import Network, PrivateTraining, Recipe, Seed, Strict
 
 SCENARIOS: tuple[str, ...] = get_args(Scenario)
 Component = Literal["architecture", "pretraining", "augmentation"]
 PlainStart = Literal["imagenet", "scratch"]
 Tasks = Annotated[tuple[str, ...], Field(strict=False)]
+GroupAddresses = Annotated[tuple[str, ...], Field(strict=False, min_length=2, max_length=1000)]
 MAX_SEEDS = 100
 
 
@@ -34,6 +37,20 @@ def _each_once(named: tuple[object, ...], what: str) -> None:
     twice = [each for i, each in enumerate(named) if each in named[:i]]
     if twice:
         raise ValueError(f"{what} {twice[0]!r} is named twice")
+
+
+def _check_cohort(cohort: str, group: tuple[str, ...]) -> None:
+    try:
+        check_name("cohort", cohort)
+    except FedprintError as error:
+        raise ValueError(str(error)) from error
+    sites = tuple(address.partition("/")[0] for address in group)
+    _each_once(sites, f"in the masked group {cohort}, where a site adds one update, the site")
+    if not SMALLEST_COHORT <= len(group) <= MOST_COMPLETE:
+        raise ValueError(
+            f"the masked group {cohort} has {len(group)} tasks, expected {SMALLEST_COHORT} to "
+            f"{MOST_COMPLETE}: the sum of two hides neither"
+        )
 
 
 class PlannedNetwork(Network):
@@ -87,24 +104,46 @@ class CotrainingPlan(Strict):
     Args:
         rounds: Number of rounds, with averages between them; the epochs of ``target_training``, a multiple
             of it, are spread over them.
-        groups: Addresses of tasks that train together; without any, every source with every target.
-        masked: Whether only the sum over a group is opened; needs groups of three or more.
+        groups: Addresses of tasks that train together, with names or without; without any group, every source
+            trains with every target.
+        masked: Whether only the sum over a group is opened. Its name is then that of the cohort in which the
+            policies of its sites let their updates be summed.
     """
 
     rounds: int = Field(5, ge=2, le=1000)
-    groups: tuple[Annotated[tuple[str, ...], Field(strict=False, min_length=2, max_length=1000)], ...] = (
-        Field((), strict=False)
-    )
+    groups: Annotated[tuple[GroupAddresses, ...], Field(strict=False)] | dict[str, GroupAddresses] = ()
     masked: bool = False
 
     @model_validator(mode="after")
     def _groups_are_possible(self) -> Self:
-        for group in self.groups:
+        for _, group in self.parties:
             _each_once(tuple(map(_is_address, group)), "the address")
-        smallest = min((len(group) for group in self.groups), default=3)
-        if self.masked and smallest < 3:
-            raise ValueError("masked needs groups of three tasks or more: the sum of two hides neither")
+        if self.masked:
+            self._check_masked()
         return self
+
+    @property
+    def parties(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The cohort and the addresses of every group; the cohort is empty where updates are not masked."""
+        if isinstance(self.groups, dict):
+            return tuple((name if self.masked else "", group) for name, group in self.groups.items())
+        return tuple(("", group) for group in self.groups)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of all groups, in the order in which they are named."""
+        return tuple(address for _, group in self.parties for address in group)
+
+    def _check_masked(self) -> None:
+        """Raise unless sites can sum: a task in one cohort, a site with one update, all with all others."""
+        if not isinstance(self.groups, dict) and self.groups:
+            raise ValueError(
+                "masked needs names of groups, those of cohorts in the policies of their sites: "
+                'groups = {chests = ["a/x", "b/y", "c/z"]}'
+            )
+        for cohort, group in self.parties:
+            _check_cohort(cohort, group)
+        _each_once(self.addresses, "the task of a masked group")
 
 
 class CombinedPlan(Strict):

@@ -93,13 +93,14 @@ class Setup:
             travels_to=self._target_sites(source),
         )
 
-    def group(self, members: Sequence[str], shrunk: Sequence[str], seed: int) -> Group:
+    def group(self, members: Sequence[str], shrunk: Sequence[str], seed: int, *, masked: bool) -> Group:
         """Return a common training within the budget of a target: its epochs are spread over the rounds.
 
         Args:
             members: Addresses of all.
             shrunk: Those that train on as few images as the plan's targets.
             seed: The repetition.
+            masked: Whether updates are only summed under masks.
         """
         recipe, planned = self.plan.target_training, self.plan.co_training
         return Group(
@@ -109,7 +110,7 @@ class Setup:
             planned.rounds,
             self.plan.network.start,
             seed,
-            planned.masked,
+            masked,
         )
 
     def _with_noise(self, source: str, recipe: Recipe) -> Recipe:

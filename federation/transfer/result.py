@@ -66,6 +66,7 @@ class StepResult(Strict):
         augmentation: The policy that was found, if one was searched.
         privacy: What the model promises, where it was trained with noise.
         notes: What a reader of the figures should know, in words without names of files or patients.
+        left_out: Of an average under masks: site that trained the round and is not in it → code of why.
     """
 
     scores: dict[str, Score] = Field(default_factory=dict)
@@ -78,6 +79,7 @@ class StepResult(Strict):
     augmentation: AugmentationPolicy | None = None
     privacy: ModelPrivacy | None = None
     notes: tuple[str, ...] = Field((), strict=False, max_length=20)
+    left_out: dict[str, str] = Field(default_factory=dict, max_length=1000)
 
 
 class Progress(Strict):

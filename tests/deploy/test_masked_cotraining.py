@@ -8,6 +8,7 @@ from cotraining_sites import COHORT, GROUP, HUB, model_in, write_consortium
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
+from update_traces import forms_of
 
 from aggregator.rounds.round_store import RoundStore
 from aggregator.transfer.masked import Masking, agreed_start, masked_average
@@ -165,17 +166,6 @@ def test_nothing_of_a_single_update_is_on_the_wire(trained):
 def kept_by(training, name):
     folder = training.sites.sites[name].state.folder
     return GroupFiles.of(folder, GROUP, "lungs").folder.joinpath("update-0.safetensors").read_bytes()
-
-
-def forms_of(vector, weights):
-    """Pieces of an update as they would look in a message, from everywhere in it."""
-    largest = max(weights.values(), key=lambda array: array.size).ravel()
-    moved = np.flatnonzero(vector)
-    for at in moved[:: max(1, len(moved) // 50)]:
-        piece = vector[at : at + 4]
-        yield from (piece.astype(kind).tobytes() for kind in ("<i8", "<i4", "<u4", ">i8", ">i4"))
-    for at in range(0, largest.size - 8, max(1, largest.size // 50)):
-        yield largest[at : at + 8].tobytes()
 
 
 def test_the_same_round_is_not_opened_with_other_survivors(trained):

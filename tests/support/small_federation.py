@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 NETWORK = "lcnet_050"
 SITES = ("anna", "bern", "cork")
+MORE = (*SITES, "dora")
 
 
 def write_weights(path: Path) -> str:
@@ -20,12 +21,12 @@ def write_weights(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_digits(folder: Path, n: int = 60) -> list[Path]:
+def write_digits(folder: Path, n: int = 60, sites=SITES) -> list[Path]:
     """Write disjoint digits as one MedMNIST-style file per site."""
     digits = load_digits()
     images = (digits.images * 15).astype(np.uint8)
     paths = []
-    for i, site in enumerate(SITES):
+    for i, site in enumerate(sites):
         part = slice(i * n, (i + 1) * n)
         # Sites differ visibly: the second one's pictures are inverted.
         pictures = 255 - images[part] if i == 1 else images[part]
@@ -38,8 +39,8 @@ def write_small_federation(
     folder: Path, *, extra: str = "", trusts=("open", "open", "listen"), n: int = 60
 ) -> Path:
     """Write data, weights and a federation file; returns the file."""
-    sha256 = write_weights(folder / "weights.safetensors")
-    sites = "".join(
+    sites, sha256 = MORE[: len(trusts)], write_weights(folder / "weights.safetensors")
+    tables = "".join(
         f"""
 [[site]]
 name = "{site}"
@@ -50,7 +51,7 @@ task = "digits"
 file = "{path.name}"
 modality = "scan"
 """
-        for site, trust, path in zip(SITES, trusts, write_digits(folder, n), strict=True)
+        for site, trust, path in zip(sites, trusts, write_digits(folder, n, sites), strict=True)
     )
     path = folder / "federation.toml"
     path.write_text(
@@ -69,7 +70,7 @@ reference_images = 100
 bins = 20
 samples = "all"
 acceleration = "off"
-{sites}{extra}"""
+{tables}{extra}"""
     )
     return path
 

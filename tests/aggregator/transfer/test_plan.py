@@ -60,6 +60,16 @@ def test_every_table_is_read(tmp_path):
     assert plan.private.training.noise_multiplier == 1.5
 
 
+def test_groups_have_names_where_they_are_masked_or_wanted(tmp_path):
+    groups = 'groups = {chests = ["a/x", "b/y", "c/z"]}'
+    said = 'name = "p"\nscenarios = ["co_training"]\n[co_training]\n'
+    members = ("a/x", "b/y", "c/z")
+    assert read(tmp_path, f"{said}masked = true\n{groups}").co_training.parties == (("chests", members),)
+    assert read(tmp_path, f"{said}{groups}").co_training.parties == (("", members),)
+    listed = read(tmp_path, f'{said}groups = [["a/x", "b/y", "c/z"]]')
+    assert listed.co_training.parties == (("", members),)
+
+
 def test_a_short_plan_has_sensible_defaults(tmp_path):
     plan = read(tmp_path, 'name = "short"\nscenarios = ["pretraining"]')
     assert plan.seeds == (0, 1, 2)
@@ -82,7 +92,18 @@ def test_a_short_plan_has_sensible_defaults(tmp_path):
         ('architecture = {networks = ["keras:x", "timm:y"]}', "'keras:x' is no network"),
         ('combined = {parts = ["architecture"]}', "combined.parts has 1 of at least 2 entries"),
         ("co_training = {masked = true}\nscenarios=['co_training']", "needs co_training.groups"),
-        ("co_training = {masked = true, groups = [['a/x', 'b/x']]}", "three tasks or more"),
+        ("co_training = {masked = true, groups = [['a/x', 'b/x', 'c/x']]}", "masked needs names of groups"),
+        ("co_training = {masked = true, groups = {m = ['a/x', 'b/x']}}", "group m has 2 tasks, expected 3"),
+        (
+            "co_training = {masked = true, groups = {m = ['a/x', 'b/x', 'a/y']}}",
+            "the site 'a' is named twice",
+        ),
+        ("co_training = {masked = true, groups = {'M m' = ['a/x', 'b/x', 'c/x']}}", "cohort name 'M m'"),
+        (
+            "co_training = {masked = true, groups = {m = ['a/x', 'b/x', 'c/x'], n = ['d/x', 'c/x', 'e/x']}}",
+            "the task of a masked group 'c/x' is named twice",
+        ),
+        ("co_training = {groups = [['a/x']]}", "co_training.groups[0]"),
         ("target_training = {private = {noise_multiplier = 1.0}}", "belongs into the table [private]"),
         ("scenarios = ['architecture']", "architecture.networks has 0 of at least 2"),
         ("private = {}", "private.noise_multiplier is missing"),
