@@ -103,7 +103,7 @@ def test_a_short_plan_has_sensible_defaults(tmp_path):
             "co_training = {masked = true, groups = {m = ['a/x', 'b/x', 'c/x'], n = ['d/x', 'c/x', 'e/x']}}",
             "the task of a masked group 'c/x' is named twice",
         ),
-        ("co_training = {groups = [['a/x']]}", "co_training.groups[0]"),
+        ("co_training = {groups = [['a/x']]}", "co_training.groups[#1]"),
         ("target_training = {private = {noise_multiplier = 1.0}}", "belongs into the table [private]"),
         ("scenarios = ['architecture']", "architecture.networks has 0 of at least 2"),
         ("private = {}", "private.noise_multiplier is missing"),
