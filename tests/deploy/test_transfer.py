@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from aggregator.store import Catalogue
 from aggregator.transfer.plan import TransferPlan
 from aggregator.transfer.queue import Queue, plan_id_of
 from deploy import cli
+from deploy.demo_images.holdings import HOLDINGS
 from deploy.transfer_simulation import prepare_transfer, run_transfer
 from federation.envelope import Envelope
 from federation.identity import Identity
@@ -251,6 +253,13 @@ def test_a_plan_that_is_not_there_is_one_message(fedprint, tmp_path):
     status, _, err = fedprint("transfer", "run", tmp_path / "nowhere.toml")
     assert status == 1
     assert "nowhere.toml cannot be read" in " ".join(err.split())
+
+
+def test_the_demo_s_plan_names_tasks_of_the_demo():
+    plan = TransferPlan.read(Path(cli.__file__).parent / "transfer.demo.toml")
+    held = {f"{each.site}/{each.task}": each.twin for each in HOLDINGS}
+    assert {*plan.targets, *plan.sources} <= set(held)
+    assert {held[target] for target in plan.targets} == set(plan.sources)
 
 
 def test_init_writes_a_plan_that_is_read_and_never_overwrites(fedprint, tmp_path):
