@@ -64,6 +64,15 @@ class Outcomes:
         """Mean of the baseline over its seeds, float64 [n_tasks], NaN where unknown."""
         return mean_of_known(self.baseline)
 
+    @cached_property
+    def gain(self) -> Floats:
+        """Mean gain over the seeds that have both, float64 [n_tasks, n_tasks], NaN where none has.
+
+        Where a seed is missing it differs from ``performance`` less ``mean_baseline``: seeds differ in more
+        than sources do.
+        """
+        return mean_of_known(self.values - self.baseline[:, None, :])
+
 
 @dataclass(frozen=True)
 class TaskFacts:

@@ -56,19 +56,34 @@ def run(
 
 
 @app.command()
-def status(name: NameOption = "", catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+def status(
+    name: NameOption = "",
+    catalogue: CatalogueOption = None,
+    experiments: Annotated[bool, typer.Option("--experiments", help="A line for every experiment.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show how far a plan is, also while it runs."""
-    from aggregator.transfer.status import duration, experiments_table, read_status, sites_table, status_json
+    from aggregator.transfer.status import (
+        duration,
+        experiments_table,
+        read_status,
+        scenarios_table,
+        sites_table,
+        status_json,
+    )
 
     found = read_status(open_catalogue(catalogue), name)
     if as_json:
         print_json(status_json(found))
         return
     console = wide_console()
-    console.print(experiments_table(found), sites_table(found))
+    console.print(experiments_table(found) if experiments else scenarios_table(found), sites_table(found))
     left = duration(found.seconds_left)
     told = ", ".join(f"{n} {state}" for state, n in found.counts.items() if n)
-    console.print(f"plan {found.known.plan.name}: {told}" + (f", about {left} left" if left != "0 s" else ""))
+    console.print(
+        f"plan {found.known.plan.name}: {told}"
+        + (f", {left} left or more" if left not in ("", "0 s") else "")
+    )
 
 
 @app.command()
@@ -104,12 +119,18 @@ def suggest(
 ) -> None:
     """Suggest the experiments that would teach most for their time."""
     from aggregator.transfer.next_experiments import suggest_next
-    from deploy.transfer_suggestions import suggestion_json, suggestion_lines
+    from aggregator.transfer.suggested import plan_snippet, say_suggestion, suggestions_json
 
     found = suggest_next(open_catalogue(catalogue), name, top, metric=metric)
     if as_json:
-        print_json({"suggestions": [suggestion_json(each) for each in found]})
+        print_json(suggestions_json(found))
         return
     console = wide_console()
-    for line in suggestion_lines(found):
-        console.print(line, markup=False)
+    for place, each in enumerate(found, start=1):
+        console.print(f"{place}. {say_suggestion(each)}", markup=False)
+    told = (
+        f"in a plan:\n{plan_snippet(found)}"
+        if found
+        else "nothing to suggest: every pair that policies allow was measured"
+    )
+    console.print(told, markup=False)

@@ -14,6 +14,15 @@ from aggregator.transfer.report.ran import reasons
 from deploy.simulation import SiteProblem
 
 _SHOWN_PROBLEMS = 8
+_MEANINGS = {
+    "policy": "its policy forbids it: `fedprint site check` says what it allows",
+    "budget": "a ledger has no room for it",
+    "no-reply": "nobody answered",
+    "deadline": "it did not come on in time",
+    "training": "the data or the numbers do not allow it",
+    "memory": "there is not enough memory",
+    "model": "a model was not what it should be",
+}
 
 
 def show_findings(findings: Sequence[Finding], problems: Iterable[SiteProblem], console: Console) -> bool:
@@ -25,7 +34,7 @@ def show_findings(findings: Sequence[Finding], problems: Iterable[SiteProblem], 
         console: Where.
 
     Returns:
-        Whether every experiment was measured.
+        Whether there are experiments, and every one was measured.
     """
     kept, notes = comparable(findings)
     pairs = pair_gains(kept)
@@ -39,7 +48,7 @@ def show_findings(findings: Sequence[Finding], problems: Iterable[SiteProblem], 
     for note in notes:
         console.print(f"[yellow]note:[/yellow] {escape(note)}")
     _show_failures(findings, problems, console)
-    return all(finding.state == "done" for finding in findings)
+    return bool(findings) and all(finding.state == "done" for finding in findings)
 
 
 def best_sources(pairs: Iterable[PairGain]) -> dict[str, dict[str, PairGain]]:
@@ -91,11 +100,12 @@ def _show_failures(findings: Sequence[Finding], problems: Iterable[SiteProblem],
     failed = reasons(findings)
     if not failed:
         return
-    table = Table("reason", "experiments", "for example", box=box.SIMPLE_HEAD)
+    table = Table("reason", "experiments", "for example", "meaning", box=box.SIMPLE_HEAD)
     table.title, table.title_justify = "What failed", "left"
     for reason, n in failed:
         first = next(f for f in findings if f.state == "failed" and (f.reason or "not stated") == reason)
-        table.add_row(escape(reason), str(n), escape(_name(first)))
+        meaning = _MEANINGS.get(reason.partition(" ")[0], "")
+        table.add_row(escape(reason), str(n), escape(_name(first)), meaning)
     console.print(table)
     for problem in list(dict.fromkeys(problems))[:_SHOWN_PROBLEMS]:
         console.print(f"[red]{problem.site}/{problem.task}[/red] {escape(problem.text)}")

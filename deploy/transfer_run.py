@@ -11,6 +11,7 @@ from deploy import REPORTS_FOLDER
 from deploy.progress_display import ProgressDisplay
 from deploy.transfer_demo import prepare_demo as demo_experiments
 from deploy.transfer_display import TransferDisplay
+from deploy.transfer_private import private_warnings
 from deploy.transfer_results import show_findings
 from deploy.transfer_simulation import SimulatedTransfer, prepare_transfer, run_transfer
 from deploy.transfer_watch import Watch
@@ -47,6 +48,8 @@ def carry_out(simulated: SimulatedTransfer, console: Console, *, retry_failed: b
     watch = Watch(simulated.prepared.catalogue, plan)
     if not watch.has_fingerprints():
         _miss_fingerprints(simulated, console)
+    for warning in private_warnings(plan, simulated.federation):
+        console.print(f"[yellow]note:[/yellow] {escape(warning)}")
     console.print(f"[bold]•[/bold] experiments of plan {plan.name} on {n_sites} sites")
     with TransferDisplay(console, watch.standing).shown():
         run_transfer(simulated, retry_failed=retry_failed)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -150,7 +151,7 @@ def cores_shared_by(parallel: int) -> Iterator[None]:
 def _check_addresses(plan: TransferPlan, plan_file: Path, federation: FederationConfig) -> None:
     known = [task_key(site.name, dataset.task) for site in federation.site for dataset in site.dataset]
     named = [each for tasks in (plan.targets, plan.sources) if isinstance(tasks, tuple) for each in tasks]
-    for address in (*named, *plan.co_training.addresses):
+    for address in (*named, *chain(*plan.pairs), *plan.co_training.addresses):
         if address not in known:
             alike = " or ".join(get_close_matches(address, known, n=2)) or ", ".join(sorted(known)[:5])
             raise ConfigError(

@@ -55,6 +55,9 @@ class TransferConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models_mb: int = Field(4096, ge=1, description="most megabytes of models that are kept")
+    work_mb: int = Field(
+        32768, ge=1, description="most megabytes of decoded images, features and checkpoints that are kept"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks are trained")
 
 

@@ -5,8 +5,8 @@ from aggregator.transfer.offers import recipients
 from federation.errors import FedprintError, MessageError, ModelError
 from federation.transfer.messages import TransferReply
 from federation.transfer.model import TravellingModel
-from federation.transfer.result import METRICS, StepResult
-from federation.transfer.step import CotrainStep, SearchStep, Step
+from federation.transfer.result import AUROC, METRICS, StepResult
+from federation.transfer.step import CotrainStep, SearchStep, Step, TrainStep
 
 
 def admit(step: Step, reply: TransferReply, public_key: str) -> StepResult:
@@ -25,6 +25,8 @@ def admit(step: Step, reply: TransferReply, public_key: str) -> StepResult:
     if result is None:
         raise MessageError(f"{step.address} is done without a result")
     _check_scores(step, result)
+    if _is_measured(step) and AUROC not in result.scores:
+        raise MessageError(f"{step.address} should have been measured and tells no {AUROC}")
     if isinstance(step, SearchStep) and result.augmentation is None:
         raise MessageError(f"{step.address} searched an augmentation policy and names none")
     if reply.model and result.model_id is not None:
@@ -39,6 +41,13 @@ def sends_model(step: Step) -> bool:
     if isinstance(step, CotrainStep) and (step.round == step.rounds - 1 or (step.masked and step.round)):
         return False
     return bool(recipients(step))
+
+
+def _is_measured(step: Step) -> bool:
+    """Return whether figures must come with the result of a step; training with noise has none."""
+    if isinstance(step, CotrainStep):
+        return step.round == step.rounds - 1
+    return isinstance(step, TrainStep) and step.recipe.private is None
 
 
 def _check_scores(step: Step, result: StepResult) -> None:

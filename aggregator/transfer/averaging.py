@@ -4,10 +4,12 @@ Plain averaging (McMahan et al. 2017, algorithm 1) believes what it is told. Her
 arrays are not those of the backbone, or not finite, or that was trained on no image. What is left is bounded:
 
 * an update that is more than ``Guard.longest`` times as long as the median of the others is shortened to
-  that; of two sites nobody can say which one is wrong, so that ``Guard.longest_of_two`` ends the training;
+  that; of two sites nobody can say which one is wrong, so that ``Guard.longest_of_two`` ends the training,
+  in a first round, where whole backbones are compared, ``Guard.largest_of_two``;
 * a site weighs as its number of training images, but at most twice the median, and at most half.
 
-What stays within these bounds is averaged whatever it is: a site that lies moderately does moderate harm.
+What stays within these bounds is averaged whatever it is: of many sites one that lies moderately does
+moderate harm; of two either can spoil the training, which its partner then measures.
 """
 
 import math
@@ -36,11 +38,14 @@ class Guard:
         longest: A longer update, in medians of the others', is shortened; from three sites on.
         longest_of_two: A longer one of two, in lengths of the other, ends the training. Honest lengths differ
             by the number of steps: by 25 where one site has 25 times the images and draws each once.
+        largest_of_two: Likewise for whole backbones, as in a first round nobody was sent any; honest ones
+            began at the same numbers.
         heaviest: Most that a site weighs, in medians of all weights.
     """
 
     longest: float = 5.0
     longest_of_two: float = 100.0
+    largest_of_two: float = 10.0
     heaviest: float = 2.0
 
 
@@ -210,14 +215,15 @@ def _shortened(
 ) -> tuple[dict[str, Weights], dict[str, float]]:
     """Return the backbones, none too far from where they began, and who was moved by how much."""
     origin = _origin(backbones, start)
+    most = guard.largest_of_two if start is None else guard.longest_of_two
     lengths = {who: _distance(weights, origin) for who, weights in backbones.items()}
     good, factors = dict(backbones), {}
     for who, length in lengths.items():
         typical = float(np.median([other for name, other in lengths.items() if name != who]))
-        if len(backbones) == FEWEST and length > guard.longest_of_two * typical:
+        if len(backbones) == FEWEST and length > most * typical:
             raise TransferError(
                 f"of two updates that of {who} is {length / typical if typical else math.inf:.3g} times as "
-                f"long as the other, expected at most {guard.longest_of_two:g}",
+                f"long as the other, expected at most {most:g}",
                 remedy="see at both sites whether training diverged, or lower the learning rate",
             )
         if len(backbones) > FEWEST and length > guard.longest * typical:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from aggregator.transfer.answer import HUB, Answer, Average, Work
-from aggregator.transfer.compile import BASELINE, matching_arms
+from aggregator.transfer.compile import BASELINE
 from aggregator.transfer.course import Course
 from aggregator.transfer.experiment import Experiment, Finding
 from aggregator.transfer.queue import Queue
 from aggregator.transfer.setup import Setup
-from federation.transfer.step import Step
+from federation.errors import ExtractorError
+from federation.transfer.step import IMAGENET, SCRATCH, Step
 
 _Repetition = tuple[str, int]
 
@@ -148,16 +149,26 @@ class Board:
     def _baseline(self, experiment: Experiment) -> dict[str, float]:
         if experiment.scenario == BASELINE:
             return {}
-        for arm in matching_arms(self.setup, experiment.scenario):
-            course = self._baselines.get((*_repetition(experiment), arm))
-            if course is not None and course.result is not None:
-                return {metric: score.value for metric, score in course.result.scores.items()}
-        return {}
+        arm = self.setup.plan.arm_without(experiment.scenario)
+        course = self._baselines.get((*_repetition(experiment), arm))
+        if arm == IMAGENET and course is not None and _lacks_weights(course):
+            course = self._baselines.get((*_repetition(experiment), SCRATCH))
+        if course is None or course.result is None:
+            return {}
+        return {metric: score.value for metric, score in course.result.scores.items()}
 
     @cached_property
     def _baselines(self) -> dict[tuple[str, int, str], Course]:
         without = (course for course in self.courses if course.experiment.scenario == BASELINE)
         return {(*_repetition(course.experiment), course.experiment.arm): course for course in without}
+
+
+def _lacks_weights(course: Course) -> bool:
+    """Return whether a target has no published weights: then random ones are all that it could begin at.
+
+    After any other failure nobody knows what it would have reached, and random ones would flatter transfer.
+    """
+    return course.failed is not None and course.failed.code == ExtractorError.code
 
 
 def _repetition(experiment: Experiment) -> _Repetition:

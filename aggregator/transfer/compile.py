@@ -12,7 +12,6 @@ from aggregator.transfer.scenarios.combined import combined
 from aggregator.transfer.scenarios.cotraining import co_training
 from aggregator.transfer.scenarios.pretraining import pretraining
 from aggregator.transfer.setup import Setup
-from federation.transfer.step import IMAGENET, SCRATCH
 
 TRANSFER = "transfer"
 BASELINE = "baseline"
@@ -36,23 +35,6 @@ def courses(setup: Setup) -> list[Course]:
             else:
                 found += _transfers(setup, scenario, seed)
     return found
-
-
-def arm_without(setup: Setup, scenario: str) -> str:
-    """Return where a target begins without a source, when all else is as in a scenario."""
-    ranked = scenario == "combined" and "architecture" in setup.plan.combined.parts
-    if scenario == "architecture" or ranked:
-        return setup.plan.architecture.start
-    return setup.plan.network.start
-
-
-def matching_arms(setup: Setup, scenario: str) -> tuple[str, ...]:
-    """Return the arms that a scenario is compared with, the best match first.
-
-    A target whose site has no published weights is compared with random ones; that is all it could do.
-    """
-    arm = arm_without(setup, scenario)
-    return (IMAGENET, SCRATCH) if arm == IMAGENET else (SCRATCH,)
 
 
 def targets(setup: Setup) -> list[str]:

@@ -22,14 +22,21 @@ from aggregator.transfer.lane import Lane
 from aggregator.transfer.models import ModelFiles
 from aggregator.transfer.offers import Offers
 from aggregator.transfer.outcomes import Bridged, bridge_outcomes
-from aggregator.transfer.pairs import Distances, check_addresses, choose_pairs, kept_apart
+from aggregator.transfer.pairs import (
+    Distances,
+    check_addresses,
+    check_groups,
+    choose_pairs,
+    kept_apart,
+    may_serve,
+)
 from aggregator.transfer.plan import TransferPlan
 from aggregator.transfer.post import Post
 from aggregator.transfer.queue import DONE, FAILED, KnownPlan, Queue, known_plans, plan_id_of
 from aggregator.transfer.scheduler import Scheduler
 from aggregator.transfer.setup import Pair, Setup
 from federation import distances
-from federation.errors import StoreError
+from federation.errors import StoreError, TransferError
 from federation.files import locked
 from federation.identity import Identity
 from federation.messages import DONE as ANSWERED
@@ -37,7 +44,9 @@ from federation.transfer.messages import QUERY_ROLL_CALL, QUERY_TRANSFER, RollCa
 
 log = logging.getLogger("fedprint.hub")
 
-ROLL_CALL_S = 60.0
+ROLL_CALL_S = 180.0
+"""A node that starts a process for every message takes long to answer; absent sites cost this once."""
+
 _SUM_S, _SLICES = 120.0, 3
 """Seconds that a sum under masks waits for a site, or slices of other work that the site may be at."""
 
@@ -97,9 +106,12 @@ def run_transfer_job(
 
     Raises:
         UnknownNameError: If the plan names a task of a site that is not enrolled.
+        TransferError: If there is nobody to experiment with.
+        ConfigError: If it lets tasks that share images train together.
         StoreError: If the key cannot be read or the catalogue not be written.
     """
     check_addresses(plan, hub.roster)
+    check_groups(plan, hub.shared_images.values())
     aggregator = Identity.load_or_create(hub.consortium, hub.key)
     catalogue = Catalogue(hub.catalogue, create=True)
     try:
@@ -125,6 +137,12 @@ class _Run:
         present = self._call_the_roll()
         setup, queue = self._begin(present)
         board = self._open_board(setup, queue)
+        if not board.courses:
+            raise TransferError(
+                f"plan {self.plan.name} has no experiment: {len(present.replies)} of {len(self.hub.roster)} "
+                "sites answered, and no two of their tasks may serve each other",
+                remedy="see that sites run and that their policies have [task.NAME.transfer]",
+            )
         self._scheduler(board, queue, present).run()
         outcomes = bridge_outcomes(self.catalogue, queue.findings(), self.plan.name, self.job_id)
         queue.finish_plan()
@@ -162,14 +180,16 @@ class _Run:
         return next((known for known in known_plans(self.catalogue) if known.plan_id == plan_id), None)
 
     def _pairs(self, offers: Offers, chosen: tuple[Pair, ...]) -> tuple[Pair, ...]:
-        """Return who serves whom; a target whose sources were chosen before keeps them."""
+        """Return who serves whom; a target whose sources were chosen before keeps those that still may."""
+        apart = kept_apart(self.hub)
         tasks = self._tasks(offers) | {address for pair in chosen for address in pair}
-        found = choose_pairs(self.plan, tasks, offers, kept_apart(self.hub), self._distances())
+        found = choose_pairs(self.plan, tasks, offers, apart, self._distances())
         if not self.plan.sources_per_target:
             return found
         settled = {target for _, target in chosen}
         new = (pair for pair in found if pair[1] not in settled)
-        return tuple(sorted((*chosen, *new), key=lambda pair: (pair[1], pair[0])))
+        kept = (pair for pair in chosen if may_serve(*pair, apart))
+        return tuple(sorted((*kept, *new), key=lambda pair: (pair[1], pair[0])))
 
     def _tasks(self, offers: Offers) -> set[str]:
         """Return the addresses of all tasks of enrolled sites: those offered, and those in the catalogue."""

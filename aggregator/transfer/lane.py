@@ -22,7 +22,8 @@ class Lane:
         epoch: Epochs of its step that are done.
         fruitless: Answers in a row that brought nothing on.
         has_sent_model: Whether the step's first weights were sent with the last request.
-        given_up: Whether it was silent for so long that nothing is expected of it any more.
+        n_stalled: Steps in a row that did not come on in time.
+        given_up: Code of the error for which nothing is expected of it any more; empty: something is.
     """
 
     site: str
@@ -35,7 +36,8 @@ class Lane:
     epoch: int = -1
     fruitless: int = 0
     has_sent_model: bool = False
-    given_up: bool = False
+    n_stalled: int = 0
+    given_up: str = ""
 
     def take(self, step: Step, now: float) -> None:
         """Begin with a step, or with the next attempt at it."""
@@ -48,7 +50,7 @@ class Lane:
 
     def hear(self, now: float) -> None:
         """Note that the site said something."""
-        self.heard_at, self.asked_at, self.given_up = now, None, False
+        self.heard_at, self.asked_at, self.given_up = now, None, ""
 
     def move(self, epoch: int, now: float) -> None:
         """Note how far the step is; who does not come on is asked less and less often."""

@@ -13,7 +13,13 @@ from aggregator.rounds.secure_sum import SumResult, secure_sum
 from federation.errors import ModelError, RosterError, TransferError, VectorError
 from federation.identity import Identity
 from federation.secagg.terms import Terms
-from federation.transfer.masked_update import PURPOSE, MaskedUpdate, length_of, weights_digest
+from federation.transfer.masked_update import (
+    PURPOSE,
+    MaskedUpdate,
+    length_of,
+    training_digest,
+    weights_digest,
+)
 from federation.transfer.model import Weights
 from federation.transfer.step import CotrainStep
 
@@ -87,7 +93,7 @@ def masked_average(
         RoundError: If the sum cannot be opened.
         VectorError: If the sum is none of honest updates.
     """
-    update = MaskedUpdate(step.group, step.round, weights_digest(start))
+    update = MaskedUpdate(step.group, step.round, weights_digest(start), training_digest(step))
     among = _still_wanted(step, masking)
     found = secure_sum(
         grid,

@@ -83,7 +83,7 @@ def _study(catalogue: Catalogue, plan: Executed | None) -> Study:
 def _allowed(plan: Executed) -> Allowed:
     """What policies allow and has not failed; what a roll call never answered is not known to be allowed."""
     offers = plan.known.offers.by_site
-    permitted = allowed_by(offers) if offers else None
+    permitted = allowed_by(offers, plan.known.plan.combined.parts) if offers else None
     failed = {_pair(finding) for finding in plan.findings if finding.state == "failed"}
 
     def allowed(scenario: str, source: str, target: str) -> bool:

@@ -9,7 +9,7 @@ from aggregator.transfer.offers import Offers
 from aggregator.transfer.plan import TransferPlan
 from aggregator.transfer.setup import Pair
 from federation.canonical import canonical_json, sha256_hex
-from federation.errors import UnknownNameError
+from federation.errors import ConfigError, UnknownNameError
 from federation.names import task_key
 
 Distances = Mapping[Pair, float]
@@ -41,12 +41,12 @@ def choose_pairs(
     """
     if plan.pairs:
         named = sorted(plan.pairs, key=lambda pair: (pair[1], pair[0]))
-        return tuple(pair for pair in named if _may_serve(*pair, apart))
+        return tuple(pair for pair in named if may_serve(*pair, apart))
     targets = sorted(known) if plan.targets == "all" else sorted(plan.targets)
     sources = sorted(known) if plan.sources == "all" else sorted(plan.sources)
     chosen: list[Pair] = []
     for target in targets:
-        possible = [source for source in sources if _may_serve(source, target, apart)]
+        possible = [source for source in sources if may_serve(source, target, apart)]
         chosen += [(source, target) for source in _some(plan, possible, target, offers, distances)]
     return tuple(chosen)
 
@@ -66,7 +66,26 @@ def check_addresses(plan: TransferPlan, sites: Collection[str]) -> None:
             )
 
 
-def _may_serve(source: str, target: str, apart: Iterable[frozenset[str]]) -> bool:
+def check_groups(plan: TransferPlan, shared_images: Iterable[Collection[str]]) -> None:
+    """Raise where tasks that share images would train together: one's training images are another's test.
+
+    Tasks of a cohort may, as they do under masks.
+
+    Raises:
+        ConfigError: Naming the first two.
+    """
+    for _, group in plan.co_training.parties if "co_training" in plan.scenarios else ():
+        for shared in shared_images:
+            both = sorted(set(group) & set(shared))
+            if len(both) > 1:
+                raise ConfigError(
+                    f"plan {plan.name} lets {both[0]} and {both[1]} train together, which share images",
+                    remedy="leave one of them out of the group in co_training.groups",
+                )
+
+
+def may_serve(source: str, target: str, apart: Iterable[frozenset[str]]) -> bool:
+    """Return whether a source may serve a target; arguments as of ``choose_pairs``."""
     return source != target and not any(source in group and target in group for group in apart)
 
 

@@ -108,8 +108,8 @@ class CotrainingPlan(Strict):
     """How backbones are trained together.
 
     Args:
-        rounds: Number of rounds, with averages between them; the epochs of ``target_training`` are spread
-            over them, at least one each.
+        rounds: Number of rounds, with averages between them; the epochs of ``target_training``, a multiple
+            of it, are spread over them.
         groups: Addresses of tasks that train together, with names or without; without any group, every source
             trains with every target.
         masked: Whether only the sum over a group is opened. Its name is then that of the cohort in which the
@@ -203,7 +203,7 @@ class TransferPlan(Strict):
             distance and half by chance; 0: all. Chosen once, before any outcome is seen.
         pairs: Source and target of every transfer, in place of the choice that ``targets``, ``sources`` and
             ``sources_per_target`` make; ``fedprint transfer suggest`` writes them.
-        baselines: Where targets begin without a source.
+        baselines: Where targets begin without a source; where scenarios begin is among it.
         n_train: Training images that a target is shrunk to; 0: all it has.
         slice_s: Seconds after which a site reports how far it is.
         deadline_s: Seconds without an answer, or without any progress, after which a step has failed.
@@ -294,6 +294,27 @@ class TransferPlan(Strict):
         if self.co_training.masked and not self.co_training.groups and "co_training" in self.scenarios:
             raise ValueError("co_training.masked needs co_training.groups: the sum of a pair hides nobody")
         return self
+
+    @model_validator(mode="after")
+    def _compares_what_is_alike(self) -> Self:
+        for scenario in self.scenarios:
+            arm = self.arm_without(scenario)
+            if arm not in self.baselines:
+                raise ValueError(
+                    f"baselines leaves out {arm!r}, with which {scenario} is compared: all else must be alike"
+                )
+        epochs, rounds = self.target_training.epochs, self.co_training.rounds
+        if "co_training" in self.scenarios and epochs % rounds:
+            raise ValueError(
+                f"target_training.epochs is {epochs}, expected a multiple of co_training.rounds, {rounds}: "
+                "common training gets as many epochs as a target alone"
+            )
+        return self
+
+    def arm_without(self, scenario: str) -> PlainStart:
+        """Return where a target begins without a source, when all else is as in a scenario."""
+        ranked = scenario == "combined" and "architecture" in self.combined.parts
+        return self.architecture.start if scenario == "architecture" or ranked else self.network.start
 
     @classmethod
     def read(cls, path: Path) -> "TransferPlan":

@@ -49,6 +49,13 @@ class Post:
         job = self.roll_calls.header(deadline)
         self._push(self.roll_calls, RollCallRequest(job), Sent(job, node))
 
+    def is_calling(self, node: int, now: float) -> bool:
+        """Return whether a node was asked who it is and still has time to say: it may take long to start."""
+        return any(
+            sent.node == node and sent.step is None and now < sent.job.deadline
+            for sent in self.pending.values()
+        )
+
     def drop(self, node: int | None, *, roll_calls: bool = False) -> None:
         """Expect no answer any more to what a node was asked."""
         self.pending = {

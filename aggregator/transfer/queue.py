@@ -45,7 +45,7 @@ class KnownPlan:
     Args:
         plan_id: What identifies it.
         plan: The plan.
-        began_at: Unix time in seconds.
+        began_at: Unix time in seconds at which it was begun, or gone on with, last.
         finished_at: Likewise, of the last run that came to its end; None: none did.
         offers: What every site last said that it takes part in.
         pairs: Source and target of every transfer, as they were chosen.
@@ -122,12 +122,13 @@ class Queue:
             "content": canonical_json(plan.model_dump(mode="json")),
             "offers": canonical_json(_offers_json(offers)),
             "pairs": canonical_json([list(pair) for pair in pairs]),
+            "began_at": time.time(),
             "finished_at": None,
         }
         with catalogue.transaction() as connection:
             known = connection.execute(sa.update(_plan).where(_plan.c.plan_id == plan_id).values(values))
             if not known.rowcount:
-                row = {"plan_id": plan_id, "name": plan.name, "began_at": time.time(), **values}
+                row = {"plan_id": plan_id, "name": plan.name, **values}
                 connection.execute(sa.insert(_plan).values(row))
         return cls(catalogue, plan_id)
 

@@ -27,7 +27,8 @@ from aggregator.transfer.queue import Queue
 from federation.errors import BusyError, DeadlineError, FedprintError, ModelError, StoreError
 from federation.messages import DONE
 from federation.transfer.messages import RUNNING, WANTS_MODEL, RollCallReply, TransferReply, TransferRequest
-from federation.transfer.step import Step
+from federation.transfer.result import Progress
+from federation.transfer.step import SearchStep, Step
 
 log = logging.getLogger("fedprint.hub")
 
@@ -104,6 +105,9 @@ class Scheduler:
                 self._finish_average(work)
             except StoreError:
                 raise
+            except ModelError as error:
+                log.warning("an average cannot be made now: %s", error)
+                self._set_aside(work.step_id, error.code)
             except FedprintError as error:
                 log.warning("an average cannot be made: %s", error)
                 self._fail(work.step_id, error.code, HUB)
@@ -183,7 +187,7 @@ class Scheduler:
         elif reply.state == RUNNING:
             if reply.progress is not None:
                 self.queue.tell_progress(step.step_id, reply.progress)
-            lane.move(-1 if reply.progress is None else reply.progress.epoch, self.clock.now())
+            lane.move(_epochs_done(step, reply.progress), self.clock.now())
         elif reply.state == WANTS_MODEL:
             self._send_model(lane, step)
         elif reply.state == BusyError.code:
@@ -194,6 +198,7 @@ class Scheduler:
             self._try_again(lane, reply.state)
         else:
             self._fail(step.step_id, reply.state, step.site)
+            lane.n_stalled = 0
             self._free(lane)
 
     def _finish(self, lane: Lane, step: Step, reply: TransferReply) -> None:
@@ -207,6 +212,7 @@ class Scheduler:
             self.models.keep(reply.model)
         self.queue.finish(step.step_id, result)
         self.board.tell(step.step_id, Done(result))
+        lane.n_stalled = 0
         self._free(lane)
 
     def _send_model(self, lane: Lane, step: Step) -> None:
@@ -218,7 +224,7 @@ class Scheduler:
             data = self.models.read(step.model_id)
         except ModelError as error:
             log.warning("%s", error)
-            self._fail(step.step_id, error.code, step.site)
+            self._set_aside(step.step_id, error.code)
             self._free(lane)
             return
         self._ask(lane, data)
@@ -234,6 +240,7 @@ class Scheduler:
             self._free(lane)
         else:
             self.queue.put_back(step_id, code, self._attempts[step_id])
+            self.board.working.discard(step_id)
             lane.pause(self.clock.now())
 
     def _check_patience(self, lane: Lane) -> None:
@@ -243,13 +250,20 @@ class Scheduler:
             return
         silent = lane.node is None or lane.asked_at is not None
         if silent and now - lane.heard_at > self.plan.deadline_s:
-            log.warning("site %s was silent for %.0f s and is given up", lane.site, now - lane.heard_at)
-            lane.given_up = True
-            self._free(lane)
-            self._fail_all(lane)
+            self._give_up(lane, NO_REPLY)
         elif now - lane.moved_at > self.plan.deadline_s:
             self._fail(lane.step.step_id, DeadlineError.code, lane.site)
             self._free(lane)
+            lane.n_stalled += 1
+            if lane.n_stalled >= self.plan.attempts:  # else a site that only says so works for ever
+                self._give_up(lane, DeadlineError.code)
+
+    def _give_up(self, lane: Lane, code: str) -> None:
+        """Expect nothing of a site any more, until it is found by a roll call."""
+        log.warning("site %s is given up: %s", lane.site, code)
+        lane.given_up = code
+        self._free(lane)
+        self._fail_all(lane)
 
     def _look_for_the_lost(self) -> None:
         """Ask nodes that nobody is known to answer for who they are, where a site is missed."""
@@ -260,11 +274,11 @@ class Scheduler:
         self._looked_at = now
         known = {lane.node for lane in self.lanes.values()}
         for node in self.post.steps.grid.get_node_ids():
-            if node not in known:
-                self.post.call(node, now + self.plan.deadline_s)
+            if node not in known and not self.post.is_calling(node, now):
+                self.post.call(node, now + self.plan.deadline_s / 3)
 
     def _is_missed(self, lane: Lane, now: float) -> bool:
-        if lane.given_up:
+        if lane.given_up == NO_REPLY:
             return True
         silent_s = now - lane.asked_at if lane.asked_at is not None else 0.0
         return lane.step is not None and (lane.node is None or silent_s > 3 * self.plan.slice_s)
@@ -286,12 +300,25 @@ class Scheduler:
         """Fail all that waits for a site; what that opens for it is for later."""
         for step in self.board.steps_of(lane.site):
             if self.board.wants(step.step_id):
-                self._fail(step.step_id, NO_REPLY, lane.site)
+                self._fail(step.step_id, lane.given_up, lane.site)
 
     def _fail(self, step_id: str, code: str, site: str) -> None:
         self.queue.fail(step_id, code)
         self.board.tell(step_id, Failed(code, site))
 
+    def _set_aside(self, step_id: str, code: str) -> None:
+        """Fail a step in this run alone: a model is lost here, which the next run asks its site for again."""
+        self.queue.put_back(step_id, code, 0)
+        self.board.tell(step_id, Failed(code, HUB))
+
     def _free(self, lane: Lane) -> None:
         self.post.drop(lane.node)
         lane.leave()
+
+
+def _epochs_done(step: Step, progress: Progress | None) -> int:
+    """Return how many epochs are done, -1 where the site does not say, and never more than can be true."""
+    if progress is None:
+        return -1
+    trainings = step.candidates + 2 if isinstance(step, SearchStep) else 1
+    return min(progress.epoch, trainings * step.recipe.epochs)

@@ -106,7 +106,7 @@ class Setup:
         return Group(
             tuple((each, self.plan.shrunk_to if each in shrunk else None) for each in sorted(members)),
             self.plan.network.architecture,
-            recipe.model_copy(update={"epochs": max(1, recipe.epochs // planned.rounds)}),
+            recipe.model_copy(update={"epochs": recipe.epochs // planned.rounds}),
             planned.rounds,
             self.plan.network.start,
             seed,

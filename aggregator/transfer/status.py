@@ -1,5 +1,6 @@
 """How far a plan is: every experiment, every site, and how long the rest may take."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,12 +69,15 @@ class Status:
 
     @property
     def seconds_left(self) -> float | None:
-        """What is left for the slowest site, as far as steps are known; sites work at the same time.
+        """What is left at least, in seconds; None where nobody knows.
 
-        Steps that depend on others' results are not counted before these are there.
+        That is what the slowest site has before it, or all of them at the pace so far: on one machine sites
+        take turns. Steps that depend on others' results are not counted before these are there.
         """
         known = [site.seconds_left for site in self.sites if site.seconds_left is not None]
-        return max(known, default=None)
+        if not known:
+            return None
+        return max(*known, sum(known) / _sites_at_once(list(self.steps.values())))
 
 
 def read_status(catalogue: Catalogue, name: str = "") -> Status:
@@ -106,17 +110,29 @@ def status_json(status: Status) -> dict[str, Any]:
     }
 
 
+def scenarios_table(status: Status) -> Table:
+    """Return a line for every scenario."""
+    table = Table("scenario", *STATES, "mean gain in auroc", box=box.SIMPLE_HEAD)
+    for scenario in dict.fromkeys(finding.experiment.scenario for finding in status.findings):
+        own = [finding for finding in status.findings if finding.experiment.scenario == scenario]
+        counts = Counter(str(finding.state) for finding in own)
+        gains = [gain for finding in own if (gain := _gain(finding)) is not None]
+        mean = f"{fmean(gains):+.1%}" if gains else ""
+        table.add_row(*map(escape, (scenario, *(str(counts[state]) for state in STATES), mean)))
+    return table
+
+
 def experiments_table(status: Status) -> Table:
     """Return a line for every experiment."""
     columns = ("scenario", "source", "target", "seed", "state", "auroc", "gain")
     table = Table(*columns, box=box.SIMPLE_HEAD)
     for finding in status.findings:
         asked = finding.experiment
-        score, baseline = finding.scores.get(AUROC), finding.baseline.get(AUROC)
+        score, gain = finding.scores.get(AUROC), _gain(finding)
         value = "" if score is None else f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
-        gain = "" if score is None or not baseline else f"{relative_gain(score.value, baseline):+.1%}"
+        gained = "" if gain is None else f"{gain:+.1%}"
         cells = (asked.scenario, asked.source or asked.arm, asked.target, str(asked.seed))
-        table.add_row(*map(escape, (*cells, where(finding, status.steps), value, gain)))
+        table.add_row(*map(escape, (*cells, where(finding, status.steps), value, gained)))
     return table
 
 
@@ -129,6 +145,11 @@ def sites_table(status: Status) -> Table:
         cells = (site.site or "the aggregator", *counts, working, duration(site.seconds_left))
         table.add_row(*map(escape, cells))
     return table
+
+
+def _gain(finding: Finding) -> float | None:
+    score, baseline = finding.scores.get(AUROC), finding.baseline.get(AUROC)
+    return relative_gain(score.value, baseline) if score is not None and baseline else None
 
 
 def where(finding: Finding, steps: Mapping[str, QueuedStep]) -> str:
@@ -150,6 +171,18 @@ def duration(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min" if minutes else f"{rest} s"
+
+
+def _sites_at_once(steps: Sequence[QueuedStep]) -> float:
+    """Return how many sites worked at the same time, on average over the time in which any did."""
+    done = [step for step in steps if step.result is not None and step.began_at is not None]
+    spans = sorted((step.began_at or 0.0, step.changed_at) for step in done)
+    covered, until = 0.0, 0.0
+    for begin, end in spans:
+        covered += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    worked = sum(step.result.seconds for step in done if step.result is not None)
+    return max(1.0, worked / covered) if covered else math.inf
 
 
 def _sites(steps: Sequence[QueuedStep]) -> list[SiteStatus]:

@@ -174,24 +174,32 @@ def _say_cost(scenario: str, source: str, costs: Costs) -> tuple[str, ...]:
     return ("the source's part is done already",) if trained else ("the source has to begin from nothing",)
 
 
-def allowed_by(offers: Mapping[str, Sequence[Offer]]) -> Allowed:
+def allowed_by(offers: Mapping[str, Sequence[Offer]], combined: Sequence[str] = ()) -> Allowed:
     """Return what the policies of sites allow, as far as they answered a roll call.
 
     Figures may leave of both tasks; where weights are passed on, the source's may travel to the target's
-    site, and in co-training the reverse too.
+    site, and in co-training, which has no noise, the reverse too.
 
     Args:
         offers: Site → what it offers.
+        combined: What is passed on together in the scenario of that name.
     """
     known = {task_key(site, offer.task): offer for site, stated in offers.items() for offer in stated}
 
     def allowed(scenario: str, source: str, target: str) -> bool:
         if not all(task in known and known[task].measured for task in (source, target)):
             return False
-        travels = {"pretraining": [(source, target)], "co_training": [(source, target), (target, source)]}
-        return all(_may_travel(known[a], b.partition("/")[0]) for a, b in travels.get(scenario, []))
+        there, back = (known[source], _site(target)), (known[target], _site(source))
+        if scenario == "co_training":
+            return all(offer.models == "exact" and _may_travel(offer, to) for offer, to in (there, back))
+        weights = "pretraining" in (combined if scenario == "combined" else (scenario,))
+        return not weights or _may_travel(*there)
 
     return allowed
+
+
+def _site(address: str) -> str:
+    return address.partition("/")[0]
 
 
 def _may_travel(offer: Offer, site: str) -> bool:

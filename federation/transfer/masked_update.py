@@ -20,6 +20,7 @@ from federation.secagg.fixed_point import FixedPoint
 from federation.secagg.terms import Terms
 from federation.transfer.averaging import layout_of
 from federation.transfer.model import Weights
+from federation.transfer.step import CotrainStep
 
 PURPOSE = "co-training"
 SCALE_BITS, CLIP = 24, 4.0
@@ -27,6 +28,7 @@ SCALE_BITS, CLIP = 24, 4.0
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _MOST_ROUNDS = 10_000
+_OF_ONE_SITE = ("site", "task", "n_train", "start")
 
 
 def weights_digest(weights: Weights) -> str:
@@ -38,6 +40,17 @@ def weights_digest(weights: Weights) -> str:
     return sha256_hex(canonical_json(tensors))
 
 
+def training_digest(step: CotrainStep) -> str:
+    """Return the SHA-256 of all that the sites of a group do alike in a round, 64 hexadecimal digits.
+
+    Sites compare it before they sum: who lets all sites but one train at a rate of almost nothing would else
+    find that one's update in the sum. Sites, tasks and numbers of training images may differ.
+    """
+    told = step.to_json()
+    alike = {name: value for name, value in told.items() if name not in _OF_ONE_SITE}
+    return sha256_hex(canonical_json(alike | {"partners": sorted(step.partners)}))
+
+
 @dataclass(frozen=True)
 class MaskedUpdate:
     """The purpose of such a round.
@@ -46,6 +59,7 @@ class MaskedUpdate:
         group: The common training.
         round: Which of its rounds, from 0.
         start: Digest of the backbone at which the round began, which fixes the layout of the vector too.
+        training: ``training_digest`` of the step of every site.
         scale_bits: Binary digits after the point.
         clip: A number that moved further is taken to have moved so far.
 
@@ -56,11 +70,12 @@ class MaskedUpdate:
     group: str
     round: int
     start: str
+    training: str
     scale_bits: int = SCALE_BITS
     clip: float = CLIP
 
     def __post_init__(self) -> None:
-        for name in ("group", "start"):
+        for name in ("group", "start", "training"):
             value = getattr(self, name)
             _expect(name, value, isinstance(value, str) and _HEX.fullmatch(value) is not None)
         _expect("round", self.round, type(self.round) is int and 0 <= self.round < _MOST_ROUNDS)

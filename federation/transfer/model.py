@@ -37,6 +37,7 @@ class TravellingModel:
         step_id: The step that made it.
         weights: Name → array, the state of the backbone without its head.
         privacy: What it promises; None: it was trained without noise.
+        travels_to: Sites that it was let leave for, and no others may begin at it; empty: it does not say.
         public_key: Key of the site, 64 hexadecimal digits.
         signature: 64 bytes over all of the above.
     """
@@ -48,6 +49,7 @@ class TravellingModel:
     step_id: str
     weights: Weights = field(repr=False)
     privacy: ModelPrivacy | None = None
+    travels_to: tuple[str, ...] = ()
     public_key: str = ""
     signature: bytes = field(default=b"", repr=False)
 
@@ -106,6 +108,7 @@ class TravellingModel:
             str(header["step_id"]),
             arrays,
             None if privacy is None else ModelPrivacy.model_validate(privacy),
+            tuple(check_name("site", name) for name in header.get("travels_to", ())),
             str(header["public_key"]),
             bytes.fromhex(header["signature"]),
         )
@@ -120,6 +123,7 @@ class TravellingModel:
             "step_id": self.step_id,
             "privacy": None if self.privacy is None else self.privacy.model_dump(mode="json"),
             "public_key": self.public_key,
+            **({"travels_to": list(self.travels_to)} if self.travels_to else {}),
         }
 
     def _message(self) -> bytes:

@@ -43,8 +43,9 @@ class RowFile:
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """Keep others that want to fill the file waiting."""
+        """Keep others that want to fill the file waiting, and note that it was used now."""
         with locked(self.folder / "lock"):
+            os.utime(self.folder)
             yield
 
     def missing(self, indices: Indices) -> Indices:

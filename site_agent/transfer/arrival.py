@@ -59,6 +59,23 @@ def _require_source(site: Site, policy: TaskPolicy, model: TravellingModel, requ
             allowed.require_partner(partner)
         return
     allowed.require_source(model.site, model.public_key)
+    _require_let_leave(model, step)
+
+
+def _require_let_leave(model: TravellingModel, step: Step) -> None:
+    """Raise where a model of another site was not let leave for here, or not for where the step's would go.
+
+    Else an aggregator would hand on what the policy of its site lets leave for one site alone, as it is or by
+    way of a step here that hardly changes it.
+    """
+    if not model.travels_to:
+        return
+    others = sorted({step.site, *recipients(step)} - {model.site, *model.travels_to})
+    if others:
+        raise PolicyError(
+            f"a model of {model.address} was not let leave for {', '.join(others)}",
+            remedy="let its own step name all sites that it or what begins at it shall travel to",
+        )
 
 
 def _require_cleared(site: Site, model: TravellingModel, step: Step) -> None:

@@ -25,6 +25,7 @@ from federation.transfer.model import Normalization, TravellingModel, Weights
 from federation.transfer.result import Progress, StepResult
 from federation.transfer.step import CotrainStep
 from site_agent.training.run import TrainingRun
+from site_agent.transfer.departure import is_settled, recipients
 from site_agent.transfer.group_files import GroupFiles, OwnPart
 from site_agent.transfer.lending import lent_to
 from site_agent.transfer.work import Asked, Work
@@ -81,7 +82,8 @@ class CotrainWork(Work):
         kind, trained = self._run.backbone()
         if self._step.masked and not self._is_last:
             self._files.keep_update(self._step, shared_part(trained), self._start)
-        self._files.keep_own(self._step, OwnPart(self._run.head(), local_part(trained)))
+        if not is_settled(self._asked):  # else this head may be of a second training, which nobody paid for
+            self._files.keep_own(self._step, OwnPart(self._run.head(), local_part(trained)))
         return self._found(), self._leaving(kind, shared_part(trained))
 
     @property
@@ -136,7 +138,8 @@ class CotrainWork(Work):
         if self._is_last or (self._step.masked and self._step.round):
             return b""
         step, weights = self._step, self._start if self._step.masked else trained
-        model = TravellingModel(step.network, kind, step.site, step.task, step.step_id, weights)
+        named = (step.network, kind, step.site, step.task, step.step_id)
+        model = TravellingModel(*named, weights, travels_to=recipients(step))
         return model.signed(self._asked.site.identity).to_bytes()
 
 

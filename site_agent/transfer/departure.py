@@ -1,10 +1,11 @@
 """The one place at which it is decided whether a model leaves, and paid for."""
 
 from federation.canonical import sha256_hex
+from federation.errors import PolicyError
 from federation.transfer.result import StepResult
 from federation.transfer.step import CotrainStep, SearchStep, Step
 from site_agent.policy import TaskPolicy
-from site_agent.transfer.private_models import charge_model, require_payable
+from site_agent.transfer.private_models import charge_model, is_charged, require_payable
 from site_agent.transfer.work import Asked
 
 
@@ -36,8 +37,31 @@ def require_means(asked: Asked) -> None:
         PolicyError: If the policy does not let it leave.
         TrainingError: If the recipe leaves to the data what must be public.
     """
-    if _is_paid_for(asked):
+    if _is_paid_for(asked.policy, asked.step):
         require_payable(asked)
+
+
+def is_settled(asked: Asked) -> bool:
+    """Return whether the model of a step was paid for already, so that no other of it may be made use of.
+
+    Raises:
+        LedgerError: If the ledger is missing or damaged.
+    """
+    return _is_paid_for(asked.policy, asked.step) and is_charged(asked)
+
+
+def require_paid(policy: TaskPolicy, step: Step, result: StepResult) -> None:
+    """Raise where a model of a step that is done would leave unpaid, as the policy let it when it was made.
+
+    Raises:
+        PolicyError: If the policy demands payment now and there was none.
+    """
+    if _is_paid_for(policy, step) and result.privacy is None:
+        raise PolicyError(
+            f"task {policy.name}: the model of step {step.step_id[:12]} was made under a policy that let "
+            "models leave unpaid, and the policy is another now",
+            remedy="train anew under another seed",
+        )
 
 
 def let_leave(asked: Asked, result: StepResult, model: bytes) -> tuple[StepResult, bytes]:
@@ -58,7 +82,7 @@ def let_leave(asked: Asked, result: StepResult, model: bytes) -> tuple[StepResul
     if not model or not _named(asked.step) or _hides_its_model(asked.step):
         return said, b""
     require_departure(asked.policy, asked.step)
-    if _is_paid_for(asked):
+    if _is_paid_for(asked.policy, asked.step):
         said, model = charge_model(asked, said, model)
     return said.model_copy(update={"model_id": sha256_hex(model)}), model
 
@@ -69,10 +93,9 @@ def _named(step: Step) -> tuple[str, ...]:
     return step.partners if isinstance(step, CotrainStep) else step.travels_to
 
 
-def _is_paid_for(asked: Asked) -> bool:
+def _is_paid_for(policy: TaskPolicy, step: Step) -> bool:
     """Return whether a model shall leave as it is whose patients the ledger protects."""
-    step = asked.step
-    return bool(recipients(step)) and not _is_masked(step) and asked.policy.in_transfer.models == "private"
+    return bool(recipients(step)) and not _is_masked(step) and policy.in_transfer.models == "private"
 
 
 def _is_masked(step: Step) -> bool:

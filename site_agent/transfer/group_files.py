@@ -15,6 +15,7 @@ from federation.container import pack, unpack
 from federation.errors import FingerprintError, StoreError, TransferError
 from federation.files import read_file, remove_durably, write_atomically
 from federation.names import check_name
+from federation.transfer.masked_update import training_digest
 from federation.transfer.model import Weights
 from federation.transfer.step import CotrainStep
 from site_agent.transfer.step_files import FOLDER
@@ -45,11 +46,13 @@ class Update:
         partners: The sites that train together.
         trained: The shared arrays after the round.
         start: The same before it.
+        training: Digest of what all sites of the group did alike.
     """
 
     partners: tuple[str, ...]
     trained: Weights = field(repr=False)
     start: Weights = field(repr=False)
+    training: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,15 @@ class GroupFiles:
         _, arrays = _read(path)
         return OwnPart(_part(arrays, _HEAD), _part(arrays, _STATISTICS))
 
+    def maker(self, round_number: int) -> str | None:
+        """Return the id of the step whose head the site kept after a round; None where it kept none.
+
+        Raises:
+            StoreError: If it is damaged.
+        """
+        path = self._path("own", round_number)
+        return str(_read(path)[0].get("step", "")) if path.exists() else None
+
     def keep_own(self, step: CotrainStep, own: OwnPart) -> None:
         """Keep what is the site's own after a round; what only earlier rounds needed is removed.
 
@@ -111,7 +123,8 @@ class GroupFiles:
         if not path.exists():
             return None
         header, arrays = _read(path)
-        return Update(tuple(map(str, header["partners"])), _part(arrays, _TRAINED), _part(arrays, _START))
+        partners, training = tuple(map(str, header["partners"])), str(header.get("training", ""))
+        return Update(partners, _part(arrays, _TRAINED), _part(arrays, _START), training)
 
     def keep_update(self, step: CotrainStep, trained: Weights, start: Weights) -> None:
         """Keep what was trained in a round until it is summed.
@@ -119,7 +132,8 @@ class GroupFiles:
         Raises:
             StoreError: If it cannot be written.
         """
-        header = {"step": step.step_id, "partners": list(step.partners)}
+        alike = training_digest(step)
+        header = {"step": step.step_id, "partners": list(step.partners), "training": alike}
         data = pack(header, _named(_TRAINED, trained) | _named(_START, start))
         write_atomically(self._path("update", step.round), data)
 

@@ -8,6 +8,7 @@ from federation.transfer.recipe import Network
 from site_agent.config import SiteConfig
 from site_agent.training.networks import PretrainedWeights, WeightsPlace
 from site_agent.training.run import Device, TrainingRun
+from site_agent.transfer.departure import recipients
 from site_agent.transfer.work import Asked
 
 
@@ -50,5 +51,6 @@ def trained_model(asked: Asked, run: TrainingRun) -> TravellingModel:
     """
     step = asked.step
     normalization, weights = run.backbone()
-    model = TravellingModel(step.network, normalization, step.site, step.task, step.step_id, weights)
+    named = (step.network, normalization, step.site, step.task, step.step_id)
+    model = TravellingModel(*named, weights, travels_to=recipients(step))
     return model.signed(asked.site.identity)

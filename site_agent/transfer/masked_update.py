@@ -76,6 +76,12 @@ class MaskedBackbone(Contribution):
                 f"{', '.join(sorted(members))}",
                 remedy="sum the updates of those who trained together",
             )
+        if update.training != self.purpose.training:
+            raise PolicyError(
+                f"round {self.purpose.round} of group {self.purpose.group[:12]} was trained otherwise here "
+                "than the sum says that all sites did",
+                remedy="let all sites train alike, or the sum shows what one of them did",
+            )
         self._require_complete()
         self.purpose.require_terms(self.asked.terms, update.start)
 

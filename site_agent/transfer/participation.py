@@ -30,7 +30,7 @@ from site_agent.jobs import Site
 from site_agent.policy import Policy, TaskPolicy
 from site_agent.transfer.arrival import start_of, store_of
 from site_agent.transfer.cotraining import CotrainWork
-from site_agent.transfer.departure import recipients, require_departure
+from site_agent.transfer.departure import recipients, require_departure, require_paid
 from site_agent.transfer.search_work import SearchWork
 from site_agent.transfer.step_files import Ended, Running, SiteSteps, StepFiles
 from site_agent.transfer.train_work import TrainWork
@@ -105,7 +105,7 @@ def _answer(site: Site, request: TransferRequest) -> TransferReply:
     ended = files.ended()
     if ended is not None:
         files.tidy(ended)
-        return _final(site, request, ended)
+        return _final(site, request, ended, allowed)
     with steps.alone():
         ended = files.ended()
         known = ended or _worked(site, request, files, allowed, dataset)
@@ -113,7 +113,7 @@ def _answer(site: Site, request: TransferRequest) -> TransferReply:
         return _reply(site, request, WANTS_MODEL)
     if isinstance(known, Running):
         return replace(_reply(site, request, RUNNING), progress=known.progress)
-    return _final(site, request, known)
+    return _final(site, request, known, allowed)
 
 
 def _worked(
@@ -160,10 +160,12 @@ def _dataset(site: Site, step: Step) -> DatasetConfig:
     raise UnknownNameError(f"site {site.config.name} has no task {step.task}", remedy="ask for one it has")
 
 
-def _final(site: Site, request: TransferRequest, ended: Ended) -> TransferReply:
+def _final(site: Site, request: TransferRequest, ended: Ended, allowed: TaskPolicy) -> TransferReply:
     """Return the answer about a step that ended, and log a model that leaves with it."""
     if ended.result is None:
         return _reply(site, request, ended.code)
+    if ended.result.model_id is not None:
+        require_paid(allowed, request.step, ended.result)
     model = _leaving_model(site, request, ended.result.model_id)
     return replace(_reply(site, request, DONE), result=ended.result, model=model)
 

@@ -25,6 +25,7 @@ from site_agent.private_release import data_of
 from site_agent.rounds.payment import Payment
 from site_agent.training.private_patients import public_batches
 from site_agent.training.splits import split_source
+from site_agent.transfer.group_files import GroupFiles
 from site_agent.transfer.payment import keep_payment
 from site_agent.transfer.pending_model import PendingModel
 from site_agent.transfer.work import Asked
@@ -49,10 +50,9 @@ def require_payable(asked: Asked) -> None:
     public_batches(step.recipe)
     _require_terms(policy, step)
     _require_clean_start(asked)
-    ledger = jobs.ledger_of(asked.site)
-    if ledger.charged(release_id(step)) is not None:
+    if is_charged(asked):
         return
-    ledger.check(_charge(asked, {}), policy.budgets())
+    jobs.ledger_of(asked.site).check(_charge(asked, {}), policy.budgets())
     _unit(asked)
 
 
@@ -88,6 +88,15 @@ def charge_model(asked: Asked, result: StepResult, model: bytes) -> tuple[StepRe
 def release_id(step: Step) -> str:
     """Return what the ledger calls the model of a step."""
     return f"model-{step.step_id}"
+
+
+def is_charged(asked: Asked) -> bool:
+    """Return whether the ledger paid for a step's model already.
+
+    Raises:
+        LedgerError: If the ledger is missing or damaged.
+    """
+    return jobs.ledger_of(asked.site).charged(release_id(asked.step)) is not None
 
 
 def step_rho(step: Step) -> Fraction:
@@ -212,11 +221,17 @@ def _require_clean_start(asked: Asked) -> None:
 
 
 def _is_round_paid(asked: Asked, step: CotrainStep) -> bool:
-    """Return whether the ledger paid for the round before, of which the site keeps its own head."""
+    """Return whether the ledger paid for the round before, and for the very head that was kept after it.
+
+    Several steps can be the same round of a group; the one that was paid for is not always the one that was
+    trained last, and only the last one's head is there.
+    """
     before = _round(step.group, step.round - 1)
+    made_by = GroupFiles.of(asked.site.state.folder, step.group, step.task).maker(step.round - 1)
     charges = [entry.charge for entry in jobs.ledger_of(asked.site).entries() if entry.charge is not None]
-    told = (charge.mechanism for charge in charges if charge.task == asked.policy.name)
-    return any(before == {key: known.get(key) for key in before} for known in told)
+    told = [charge.mechanism for charge in charges if charge.task == asked.policy.name]
+    wanted = before if made_by is None else before | {STEP: made_by}
+    return any(wanted == {key: known.get(key) for key in wanted} for known in told)
 
 
 def _round(group: str, number: int) -> dict[str, str | int]:

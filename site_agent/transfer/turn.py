@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from federation.errors import BusyError, TransferError
+from federation.errors import BusyError, DataError, FedprintError, NotReleasableError, TransferError
 from federation.transfer.result import Progress
 from site_agent.transfer.arrival import store_of
 from site_agent.transfer.departure import let_leave, require_means
 from site_agent.transfer.pending_model import PENDING_FILE
+from site_agent.transfer.room import require_room
 from site_agent.transfer.step_files import Ended, Running, StepFiles
 from site_agent.transfer.work import Asked, Work
 
@@ -41,7 +42,9 @@ class Turn:
             FedprintError: If it cannot go on for now.
         """
         require_means(self.asked)
-        running = self.files.running() or self._begin()
+        running = self.files.running()
+        self._require_room(begins=running is None)
+        running = running or self._begin()
         temporary = Work.temporary
         try:
             work = self.open_work(self.asked)
@@ -50,11 +53,17 @@ class Turn:
             return self._finish(work, running) if work.finished else running
         except BusyError:
             raise
+        except DataError as error:
+            raise self._told(error) from error
         except TransferError as error:
             failed = self._ended(running, temporary, code=error.code, text=str(error))
             self.files.end(failed)
             self._record(FAILED, code=error.code, text=str(error))
             return failed
+
+    def _require_room(self, *, begins: bool) -> None:
+        site = self.asked.site
+        require_room(site.state.folder, site.config.transfer.work_mb * 2**20, begins=begins)
 
     def _begin(self) -> Running:
         step, job = self.asked.step, self.asked.job
@@ -83,6 +92,11 @@ class Turn:
         self.files.end(ended)
         self._record(FINISHED)
         return ended
+
+    def _told(self, error: DataError) -> FedprintError:
+        """Give what stands against data that noise protects the one code that every such release has."""
+        private = self.asked.step.recipe.private is not None
+        return NotReleasableError(error.problem, remedy=error.remedy) if private else error
 
     def _seconds_left(self) -> float:
         return max(0.0, self.asked.job.deadline - time.time())

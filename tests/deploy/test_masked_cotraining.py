@@ -154,7 +154,7 @@ def test_nothing_of_a_single_update_is_on_the_wire(trained):
     training.average(start, absent={"cork": "confirm"})
     told = [blob for sent in training.grid.sent if sent.direction == "up" for blob in sent.blobs]
     assert sum(map(len, told)) > len(NAMES) * 4 * sum(array.size for array in start.values())
-    purpose = MaskedUpdate(GROUP, 0, weights_digest(start))
+    purpose = MaskedUpdate(GROUP, 0, weights_digest(start), "ab" * 32)
     for name in NAMES:
         update = training.update(name)
         vector = purpose.to_vector(update.trained, update.start)
@@ -205,6 +205,17 @@ def test_another_start_than_the_sites_have_is_refused(trained):
     assert "start" in training.sites.texts("anna")
 
 
+def test_a_site_that_was_let_to_train_otherwise_than_the_others_is_not_summed_with_them(training):
+    """Were all but one trained at a rate of almost nothing, the sum would be that one's update."""
+    still = Recipe(epochs=1, batch_size=8, learning_rate=1e-12, weight_decay=0.0)
+    replies = training.train(names=NAMES[:1]) | training.train(names=NAMES[1:], recipe=still)
+    start = agreed_start({name: model_in(reply).weights for name, reply in replies.items()})
+    with pytest.raises(CohortTooSmallError):
+        training.average(start)
+    assert "trained otherwise" in training.sites.texts("bern")
+    assert training.average(start, recipe=still).contributors == NAMES[1:]
+
+
 def test_a_policy_that_changed_its_mind_stops_the_sum(trained):
     training, start = trained
     for name in NAMES:
@@ -223,6 +234,6 @@ def test_sites_that_began_elsewhere_are_noticed():
 
 
 def test_the_vector_of_many_sites_fits_into_32_bits():
-    bound = MaskedUpdate("ab" * 32, 0, "cd" * 32).fixed_point.bound
+    bound = MaskedUpdate("ab" * 32, 0, "cd" * 32, "ef" * 32).fixed_point.bound
     assert bound == CLIP * 2**SCALE_BITS
     assert 31 * bound < 2**31

@@ -14,8 +14,11 @@ from aggregator.transfer.queue import Queue, plan_id_of
 from deploy import cli
 from deploy.transfer_simulation import prepare_transfer, run_transfer
 from federation.envelope import Envelope
+from federation.identity import Identity
 from federation.transfer.model import TravellingModel
 from federation.transfer.result import StepResult
+from site_agent.ledger.storage import LedgerFiles
+from site_agent.ledger.verify import verify_ledger
 from site_agent.state import SiteState
 from site_agent.transfer.turn import BEGUN
 
@@ -162,6 +165,44 @@ def test_a_site_that_takes_no_part_fails_alone(tmp_path, fedprint):
         "cork/digits": ("failed", "policy at cork"),
     }
     assert "policy at cork" in out
+
+
+def test_a_private_model_travels_and_is_charged_and_one_that_is_too_dear_is_told_of(tmp_path, fedprint):
+    noise = "[private]\nnoise_multiplier = 8.0\n"
+    plan = write_small_transfer(
+        tmp_path, trusts=("private", "open", "open"), scenarios=("pretraining",), extra=noise
+    )
+    status, out, _ = fedprint("transfer", "run", plan)
+    assert (status, "release_eps" in out) == (0, False)
+    anna = SiteState(tmp_path / "run" / "sites" / "anna")
+    key = Identity.load_or_create("anna", anna.key_path).public_key
+    checked = verify_ledger(LedgerFiles(anna.folder), key)
+    assert (checked.findings, checked.n_releases) == ((), 1)
+    plan.write_text(plan.read_text().replace("= 8.0", "= 4.0"))
+    status, out, _ = fedprint("transfer", "run", plan)
+    words = " ".join(out.split())
+    assert status == 3
+    assert "a private model would cost ε = 1.7, more than release_eps = 1" in words
+    assert "policy at anna" in words
+
+
+def test_an_older_version_of_a_plan_that_is_run_again_is_the_latest_of_its_name(there, fedprint):
+    plan = there / "plan.toml"
+    old = plan.read_text()
+    plan.write_text(old.replace("n_train = 40", "n_train = 80").replace('"architecture", ', ""))
+    run_transfer(prepare_transfer(plan))
+    plan.write_text(old)
+    run_transfer(prepare_transfer(plan))
+    found = json.loads(fedprint("transfer", "status", "--json")[1])
+    assert {each["n_train"] for each in found["findings"]} == {40}
+
+
+def test_a_consortium_that_only_listens_has_no_experiment(tmp_path, fedprint):
+    plan = write_small_transfer(tmp_path, trusts=("listen",) * 3)
+    plan.write_text(plan.read_text().replace("targets = ['bern/digits']", 'targets = "all"'))
+    status, _, err = fedprint("transfer", "run", plan)
+    assert status == 1
+    assert "plan small has no experiment: 3 of 3 sites answered" in " ".join(err.split())
 
 
 def test_run_prints_gains_best_sources_and_where_everything_is(there, fedprint):

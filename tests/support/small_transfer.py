@@ -15,6 +15,7 @@ def write_small_transfer(
     targets=("bern/digits",),
     sources=("anna/digits",),
     seeds=(0,),
+    slice_s=0.001,
     extra="",
     federation_extra="",
 ) -> Path:
@@ -31,7 +32,7 @@ targets = {list(targets)}
 sources = {list(sources)}
 baselines = ["scratch"]
 n_train = 40
-slice_s = 0.001
+slice_s = {slice_s}
 attempts = 1
 [network]
 name = "{NETWORK}"

@@ -11,6 +11,7 @@ from aggregator.transfer.experiment import Finding
 from aggregator.transfer.report import gains, measured, ran
 from aggregator.transfer.report.hypotheses import Rankings, Test, hypothesis_tests
 from aggregator.transfer.report.scatter import Scatter, scatter
+from aggregator.transfer.report.table import Table
 from aggregator.validation.evaluate import Result, evaluate
 from aggregator.validation.selectors import RECOMMENDER, Selector, selectors
 from federation.task_card import TaskCard
@@ -24,11 +25,13 @@ class Consortium:
         study: Tasks, distances, groups and facts; its outcomes are not looked at.
         cards: Address → card.
         rankings: Address → architecture → what it reached there on validation images, higher is better.
+        step_seconds: Step id → seconds it took.
     """
 
     study: Study
     cards: Mapping[str, TaskCard] = field(default_factory=dict)
     rankings: Rankings = field(default_factory=dict)
+    step_seconds: ran.StepSeconds = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,7 @@ class Contents:
         title: Name of the plan.
         findings: Every finding, failed ones too.
         ran: What ran.
+        experiments: The same by scenario, arm and state.
         metric: What drawings and hypotheses are about.
         pairs: Gain of every measured pair.
         summaries: What transfer brought, per scenario and metric.
@@ -55,6 +59,7 @@ class Contents:
     title: str
     findings: tuple[Finding, ...]
     ran: ran.Ran
+    experiments: Table
     metric: str
     pairs: tuple[measured.PairGain, ...]
     summaries: tuple[gains.Summary, ...]
@@ -89,7 +94,10 @@ def contents(
     return Contents(
         title=str(plan.get("name") or "Transfer experiments"),
         findings=tuple(findings),
-        ran=ran.what_ran(findings, {key: value for key, value in plan.items() if key != "name"}),
+        ran=ran.what_ran(
+            findings, {key: value for key, value in plan.items() if key != "name"}, consortium.step_seconds
+        ),
+        experiments=ran.ran_table(findings, consortium.step_seconds),
         metric=metric,
         pairs=tuple(pairs),
         summaries=tuple(gains.summaries(kept)),
@@ -100,7 +108,10 @@ def contents(
         calibrations=calibrations,
         scatters=tuple(each for each in drawn if each is not None and each.panels),
         tests=tuple(hypothesis_tests(study, consortium.cards, consortium.rankings)),
-        notes=(*left_out, *strangers, *unjudged, *_say_seeds(findings), *study.notes),
+        notes=(
+            *(*left_out, *_say_uncompared(kept), *strangers, *unjudged, *_say_seeds(findings)),
+            *study.notes,
+        ),
     )
 
 
@@ -125,6 +136,16 @@ def _say_unjudged(study: Study) -> list[str]:
     return [
         "No target has two measured sources to choose between, so that no ranking can be judged: "
         f"{'; '.join(unjudged)}."
+    ]
+
+
+def _say_uncompared(kept: Sequence[Finding]) -> list[str]:
+    n = sum(not each.baseline for each in measured.done(kept))
+    if not n:
+        return []
+    return [
+        f"{n} of {len(measured.done(kept))} measured experiments have no gain and are in no mean: the same "
+        "training without a source, from the same start, was not measured."
     ]
 
 

@@ -126,7 +126,7 @@ def alike(cards: Mapping[str, TaskCard], tasks: Sequence[str], by: str) -> tuple
 
 def _gains(study: Study, setting: Setting) -> _Gains:
     outcomes = study.outcomes[setting]
-    gain = np.where(study.allowed, outcomes.performance - outcomes.mean_baseline[None, :], np.nan)
+    gain = np.where(study.allowed, outcomes.gain, np.nan)
     return _Gains(setting, gain, gain / np.where(outcomes.mean_baseline, outcomes.mean_baseline, np.nan))
 
 

@@ -11,7 +11,7 @@ from aggregator.study import Floats
 from aggregator.transfer.report.contents import Contents
 from aggregator.transfer.report.gains import GainMatrix, Starts, Summary
 from aggregator.transfer.report.hypotheses import CLAIMS, Test
-from aggregator.transfer.report.ran import failures, ran_table, reasons, say_duration
+from aggregator.transfer.report.ran import failures, reasons, say_duration
 from aggregator.transfer.report.table import Table, interval, say, say_percent, say_signed
 from aggregator.transfer.report.verdict import conclusion, verdict
 from aggregator.validation.page import sections
@@ -80,7 +80,7 @@ def render(found: Contents, files: Sequence[str]) -> str:
             found=found,
             files=files,
             duration=say_duration(found.ran.seconds),
-            experiments=ran_table(found.findings),
+            experiments=found.experiments,
             reasons=reasons(found.findings),
             failed=Table(failed.name, failed.title, failed.columns, failed.rows[:_ENOUGH]),
             n_failed=len(failed.rows),

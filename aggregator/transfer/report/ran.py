@@ -8,8 +8,9 @@ from typing import Any
 from aggregator.study import SCENARIOS
 from aggregator.transfer.experiment import Finding, State
 from aggregator.transfer.report.measured import TOGETHER, TRANSFER
-from aggregator.transfer.report.table import Table
+from aggregator.transfer.report.table import Cell, Table
 
+StepSeconds = Mapping[str, float]
 _STATES: tuple[State, ...] = ("done", "failed", "running", "waiting")
 
 
@@ -24,7 +25,7 @@ class Ran:
         sites: Names of their sites.
         seeds: Repetitions.
         n_train: Training images of the targets; 0 stands for all.
-        seconds: Time that all of them took at all sites together.
+        seconds: Time that all of them took at all sites together, a step that several share once.
         budget: What the plan says, name and value.
     """
 
@@ -38,12 +39,13 @@ class Ran:
     budget: tuple[tuple[str, str], ...]
 
 
-def what_ran(findings: Sequence[Finding], plan: Mapping[str, Any]) -> Ran:
+def what_ran(findings: Sequence[Finding], plan: Mapping[str, Any], step_seconds: StepSeconds) -> Ran:
     """Return what ran.
 
     Args:
         findings: Every finding, failed ones too.
         plan: The plan as nested tables, empty where it is not known.
+        step_seconds: Step id → seconds it took, empty where they are not known.
     """
     asked = [finding.experiment for finding in findings]
     tasks = sorted({task for each in asked for task in (*each.source.split(TOGETHER), each.target) if task})
@@ -55,24 +57,32 @@ def what_ran(findings: Sequence[Finding], plan: Mapping[str, Any]) -> Ran:
         sites=tuple(sorted({task.partition("/")[0] for task in tasks})),
         seeds=tuple(sorted({each.seed for each in asked})),
         n_train=tuple(sorted({each.n_train for each in asked})),
-        seconds=sum(finding.seconds for finding in findings),
+        seconds=seconds_of(findings, step_seconds),
         budget=tuple(_flat(plan)),
     )
 
 
-def ran_table(findings: Sequence[Finding]) -> Table:
-    """Return the number of experiments per scenario, arm and state, and their time."""
+def seconds_of(findings: Sequence[Finding], step_seconds: StepSeconds) -> float:
+    """Return the time of experiments, a step that several share once; without times of steps their sum."""
+    if not step_seconds:
+        return sum(finding.seconds for finding in findings)
+    steps = dict.fromkeys(step for finding in findings for step in finding.steps)
+    return sum(step_seconds.get(step, 0.0) for step in steps)
+
+
+def ran_table(findings: Sequence[Finding], step_seconds: StepSeconds) -> Table:
+    """Return the number of experiments per scenario, arm and state, and their time as of ``seconds_of``."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for each in findings:
         without = each.experiment.arm != TRANSFER
         key = ("" if without else each.experiment.scenario, each.experiment.arm)
         groups.setdefault(key, []).append(each)
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for scenario, arm in sorted(groups, key=lambda key: (_place(key[0]), key[1])):
         group = groups[scenario, arm]
         counts = Counter(each.state for each in group)
         said = scenario.replace("_", "-") or "no transfer"
-        rows.append((said, arm, *(counts[state] for state in _STATES), sum(each.seconds for each in group)))
+        rows.append((said, arm, *(counts[state] for state in _STATES), seconds_of(group, step_seconds)))
     return Table("experiments", "What ran", ("scenario", "arm", *_STATES, "seconds"), tuple(rows))
 
 

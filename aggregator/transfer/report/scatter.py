@@ -76,7 +76,7 @@ def scatter(study: Study, setting: Setting, cards: Mapping[str, TaskCard]) -> Sc
     """
     outcomes = study.outcomes[setting]
     base = outcomes.mean_baseline[None, :]
-    gain = np.where(study.allowed, outcomes.performance - base, np.nan)
+    gain = np.where(study.allowed, outcomes.gain, np.nan)
     relative = 100 * gain / np.where(base, base, np.nan)
     if not np.isfinite(relative).any():
         return None

@@ -6,7 +6,7 @@ from typing import Any
 from aggregator.transfer.report.contents import Contents
 from aggregator.transfer.report.gains import Interval, Starts, Summary
 from aggregator.transfer.report.measured import PairGain
-from aggregator.transfer.report.ran import failures, ran_table
+from aggregator.transfer.report.ran import failures
 from aggregator.transfer.report.table import Cell, Table
 from aggregator.transfer.report.verdict import hypothesis_table
 from aggregator.validation.evaluate import Result
@@ -19,7 +19,7 @@ _SPREAD = ("gain", "relative", "gained", "harmed")
 def tables(found: Contents) -> list[Table]:
     """Return every table of a report."""
     return [
-        ran_table(found.findings),
+        found.experiments,
         failures(found.findings),
         _summary_table(found.summaries),
         _starts_table(found.starts),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from aggregator.transfer.report.contents import Consortium, contents
 from aggregator.transfer.report.hypotheses import Rankings
 from aggregator.transfer.report.load import executed
 from aggregator.transfer.report.page import render
+from aggregator.transfer.report.ran import StepSeconds
 from aggregator.transfer.report.tables import tables, to_json
 from federation.errors import StoreError, TransferError
 from federation.files import write_atomically
@@ -29,6 +31,7 @@ def write_report(
     *,
     plan: Mapping[str, Any] | None = None,
     rankings: Rankings | None = None,
+    step_seconds: StepSeconds | None = None,
 ) -> list[Path]:
     """Write the page, one CSV file per table, and all tables as JSON and as Markdown.
 
@@ -40,6 +43,7 @@ def write_report(
         folder: Where the files go.
         plan: The plan as nested tables.
         rankings: Address → architecture → what it reached there on validation images, for H3.
+        step_seconds: Step id → seconds it took; without, steps that experiments share count several times.
 
     Returns:
         Paths of the files, the page first.
@@ -48,7 +52,8 @@ def write_report(
         TransferError: If there is nothing to report.
         StoreError: If the folder cannot be written to, or the catalogue cannot be read.
     """
-    return write_tables(findings, _consortium(findings, catalogue, rankings or {}), folder, plan)
+    known = _consortium(findings, catalogue, rankings or {})
+    return write_tables(findings, replace(known, step_seconds=step_seconds or {}), folder, plan)
 
 
 def report_plan(catalogue: Catalogue, folder: Path, name: str = "") -> list[Path]:
@@ -61,7 +66,14 @@ def report_plan(catalogue: Catalogue, folder: Path, name: str = "") -> list[Path
     """
     found = executed(catalogue, name)
     plan = found.known.plan.model_dump(mode="json", exclude_defaults=True)
-    return write_report(found.findings, catalogue, folder, plan=plan, rankings=found.rankings)
+    return write_report(
+        found.findings,
+        catalogue,
+        folder,
+        plan=plan,
+        rankings=found.rankings,
+        step_seconds=found.step_seconds,
+    )
 
 
 def write_tables(

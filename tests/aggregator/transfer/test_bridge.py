@@ -74,7 +74,9 @@ def test_what_somebody_corrected_by_hand_stays(consortium):
 def test_groups_and_failures_are_no_outcomes(consortium):
     consortium.sites["anna"].codes["eyes"] = "memory"
     group = ("anna/eyes", "bern/skin", "cork/lung")
-    consortium.run(plan_of(scenarios=("co_training", "pretraining"), co_training={"groups": (group,)}))
+    consortium.run(
+        plan_of(scenarios=("co_training", "pretraining"), co_training={"groups": (group,), "rounds": 3})
+    )
     keys = outcomes(consortium)
     assert {key[0] for key in keys} == {"pretraining"}
     assert {(key[3], key[4]) for key in keys} == {("bern/skin", "cork/lung"), ("cork/lung", "bern/skin")}

@@ -247,6 +247,13 @@ def test_of_two_updates_one_far_longer_ends_the_training():
         average_backbones(trained, backbone(0.0))
 
 
+def test_of_two_backbones_that_began_alike_one_far_larger_ends_the_training():
+    one = {"x": np.ones(3, np.float32)}
+    trained = {"a": Trained(one, 10), "b": Trained({"x": -19 * one["x"]}, 10)}
+    with pytest.raises(TransferError, match="19 times as long as the other, expected at most 10"):
+        average_backbones(trained, None)
+
+
 def test_an_update_of_a_head_alone_moves_nothing():
     trained = {"a": Trained(backbone(1.0), 10), "b": Trained(backbone(1.0), 1000)}
     assert average_backbones(trained, backbone(1.0)).weights["bn.weight"] == pytest.approx(1.0)

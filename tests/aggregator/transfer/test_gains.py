@@ -93,3 +93,15 @@ def test_a_common_training_of_three_is_no_outcome_of_one_source():
     study, notes = with_outcomes(consortium(3).study, [finding(f"{A} + {B}", C, 0.8, scenario="co_training")])
     assert study.outcomes == {}
     assert "no single source" in notes[0]
+
+
+def test_a_pair_that_lacks_a_seed_is_compared_on_those_that_it_has():
+    measured = [
+        finding(A, B, 0.6, 0.5, seed=0),
+        finding(C, B, 0.6, 0.5, seed=0),
+        finding(C, B, 1.0, 0.9, seed=1),
+    ]
+    study, _ = with_outcomes(consortium(3).study, measured)
+    gain = study.outcomes[Setting("pretraining", "auroc")].gain
+    assert gain[study.index[A], study.index[B]] == pytest.approx(0.1)
+    assert gain[study.index[C], study.index[B]] == pytest.approx(0.1)

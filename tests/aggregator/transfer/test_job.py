@@ -91,7 +91,9 @@ def test_without_shrinking_both_directions_are_one_common_training(consortium):
 
 def test_a_group_trains_together_and_every_member_is_a_target(consortium):
     group = ("anna/eyes", "bern/skin", "cork/lung")
-    summary = consortium.run(plan_of(scenarios=("co_training",), co_training={"groups": (group,)}))
+    summary = consortium.run(
+        plan_of(scenarios=("co_training",), co_training={"groups": (group,), "rounds": 3})
+    )
     assert summary.failed == 0
     found = [each for each in consortium.findings() if each.experiment.scenario == "co_training"]
     assert sorted((each.experiment.source, each.experiment.target) for each in found) == [
@@ -143,6 +145,20 @@ def test_a_site_without_published_weights_is_compared_with_scratch(consortium):
     assert consortium.finding("baseline", "imagenet", "bern/skin").reason == "extractor at bern"
     scratch = consortium.finding("baseline", "scratch", "bern/skin").scores["auroc"].value
     assert consortium.finding("pretraining", "anna/eyes", "bern/skin").baseline["auroc"] == scratch
+
+
+def test_a_baseline_that_failed_is_not_replaced_by_a_weaker_one(consortium):
+    site = consortium.sites["bern"]
+
+    def diverges(request, reply):
+        return site.reply(request, "training") if request.step.start == "imagenet" else reply
+
+    site.twist = diverges
+    consortium.run(plan_of(targets=("bern/skin",), sources=("anna/eyes",)))
+    assert consortium.finding("baseline", "scratch", "bern/skin").state == "done"
+    finding = consortium.finding("pretraining", "anna/eyes", "bern/skin")
+    assert finding.state == "done"
+    assert finding.baseline == {}
 
 
 def test_the_same_plan_over_the_same_sites_asks_for_the_same_steps(tmp_path):

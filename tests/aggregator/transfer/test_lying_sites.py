@@ -1,5 +1,6 @@
 """Sites that lie: what cannot be true is refused, and everything else completes."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from federation.envelope import Envelope
 from federation.identity import Identity
 from federation.transfer.messages import TransferReply
 from federation.transfer.model import TravellingModel
+from federation.transfer.result import Progress
 
 OTHER = Identity("anna", Ed25519PrivateKey.generate())
 
@@ -48,6 +50,7 @@ LIES = {
     "an unknown metric": lambda q, r, s: replace(
         r, result=r.result.model_copy(update={"scores": {"luck": score(0.5)}})
     ),
+    "no score": lambda q, r, s: replace(r, result=r.result.model_copy(update={"scores": {}})),
     "no number": lambda q, r, s: raw(
         r, s, result={**r.result.model_dump(mode="json"), "scores": {"auroc": {"value": "NaN"}}}
     ),
@@ -99,6 +102,26 @@ def test_a_site_that_never_takes_the_model_is_given_up(consortium):
     site.twist = lambda request, reply: site.reply(request, "wants-model") if request.step.model_id else reply
     consortium.run(plan_of())
     assert consortium.reasons() == {"invalid-reply at bern"}
+
+
+@pytest.mark.parametrize("state", ["running", "busy"])
+def test_a_site_that_only_says_that_it_works_is_given_up_after_a_few_steps(consortium, state):
+    site, plan = consortium.sites["anna"], plan_of(seeds=tuple(range(5)), attempts=2)
+    site.twist = lambda request, reply: site.reply(request, state)
+    began = consortium.clock.now()
+    assert set(consortium.run(plan).reasons) == {"deadline at anna"}
+    assert len({step.step_id for step in site.asked}) == plan.attempts
+    assert consortium.clock.now() - began < 3 * plan.attempts * plan.deadline_s
+
+
+def test_epochs_that_nobody_planned_are_no_progress(consortium):
+    site, told = consortium.sites["anna"], itertools.count(1)
+
+    def counts_up(request, reply):
+        return site.reply(request, "running", progress=Progress(epoch=next(told), epochs=10**9))
+
+    site.twist = counts_up
+    assert set(consortium.run(plan_of()).reasons) == {"deadline at anna"}
 
 
 def test_a_site_that_swallows_every_request_is_given_up(consortium):

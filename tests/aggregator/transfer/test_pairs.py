@@ -2,11 +2,13 @@
 
 from itertools import permutations
 
+import pytest
 from transfer_runs import Consortium, plan_of
 from transfer_sites import FakeSite, hub_of
 
 from aggregator.transfer.offers import Offers
 from aggregator.transfer.pairs import choose_pairs, kept_apart
+from federation.errors import ConfigError
 from federation.transfer.messages import Offer
 
 TASKS = [f"site-{i}/t" for i in range(8)]
@@ -68,3 +70,22 @@ def test_who_was_chosen_stays_chosen_when_sites_join(tmp_path):
     after = {each.experiment for each in grown.findings()}
     assert before < after
     assert {each.target for each in after - before} == {"dora/t"}
+
+
+def test_a_chosen_source_that_turns_out_to_share_images_serves_no_more(tmp_path):
+    plan = plan_of(sources_per_target=1)
+    sites = [FakeSite(name, ["t"]) for name in ("anna", "bern", "cork")]
+    Consortium(tmp_path, sites).run(plan)
+    told = Consortium(tmp_path, sites, shared_images={"g": ("anna/t", "bern/t", "cork/t")})
+    told.run(plan)
+    assert {each.experiment.scenario for each in told.findings()} == set()
+
+
+def test_tasks_that_share_images_never_train_together(consortium):
+    shared = consortium.hub.model_copy(update={"shared_images": {"g": ("anna/eyes", "cork/lung")}})
+    consortium.hub = shared
+    group = ("anna/eyes", "bern/skin", "cork/lung")
+    plan = plan_of(scenarios=("co_training",), co_training={"groups": (group,), "rounds": 3})
+    with pytest.raises(ConfigError, match="lets anna/eyes and cork/lung train together, which share images"):
+        consortium.run(plan)
+    assert consortium.grid.requests == []

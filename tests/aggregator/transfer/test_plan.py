@@ -25,7 +25,7 @@ start = "scratch"
 epochs = 2
 learning_rate = 1e-3
 [target_training]
-epochs = 3
+epochs = 4
 draws = 100
 [architecture]
 networks = ["timm:test_resnet", "timm:test_efficientnet"]
@@ -109,6 +109,16 @@ def test_a_short_plan_has_sensible_defaults(tmp_path):
         ("target_training = {private = {noise_multiplier = 1.0}}", "belongs into the table [private]"),
         ("scenarios = ['architecture']", "architecture.networks has 0 of at least 2"),
         ("private = {}", "private.noise_multiplier is missing"),
+        ("baselines = ['scratch']", "baselines leaves out 'imagenet', with which pretraining is compared"),
+        (
+            "scenarios = ['architecture']\nbaselines = ['imagenet']\n"
+            "architecture = {networks = ['timm:a', 'timm:b']}",
+            "baselines leaves out 'scratch', with which architecture is compared",
+        ),
+        (
+            "scenarios = ['co_training']\ntarget_training = {epochs = 3}",
+            "target_training.epochs is 3, expected a multiple of co_training.rounds, 5",
+        ),
     ],
 )
 def test_a_wrong_plan_is_refused_by_name(tmp_path, line, complaint):

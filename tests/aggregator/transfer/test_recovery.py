@@ -11,6 +11,7 @@ from aggregator.transfer import models
 
 SMALL = {
     "scenarios": ("pretraining", "co_training"),
+    "network": {"name": "test_resnet", "image_size": 32, "start": "scratch"},
     "baselines": ("scratch",),
     "source_training": {"epochs": 1},
     "target_training": {"epochs": 2},
@@ -143,6 +144,22 @@ def test_a_site_that_comes_back_as_another_node_goes_on(consortium, loses):
     assert 900 in grid.nodes
 
 
+def test_a_site_that_comes_back_slowly_is_given_time_to_say_who_it_is(consortium):
+    site, grid, clock = consortium.sites["bern"], consortium.grid, consortium.clock
+    honest, pull, ready = grid._answer, grid.pull_messages, {}
+
+    def answer(message):
+        if len(site.asked) == 3 and 101 in grid.nodes:
+            grid.nodes[900] = grid.nodes.pop(101)
+        if message.metadata.dst_node_id == 900:
+            ready[message.metadata.message_id] = clock.now() + 40
+        return honest(message)
+
+    grid._answer = answer
+    grid.pull_messages = lambda ids: pull([i for i in ids if clock.now() >= ready.get(i, 0)])
+    assert consortium.run(plan_of(deadline_s=600.0)).failed == 0
+
+
 def test_a_busy_site_is_asked_later(consortium):
     times = []
 
@@ -192,7 +209,7 @@ def test_of_a_group_who_vanishes_leaves_and_the_others_go_on(consortium):
         return site.reply(request, "training") if common else reply
 
     site.twist = trouble
-    plan = plan_of(scenarios=("co_training",), co_training={"groups": (group,), "rounds": 4})
+    plan = plan_of(scenarios=("co_training",), co_training={"groups": (group,), "rounds": 3})
     consortium.run(plan)
     found = {each.experiment.target: each for each in consortium.findings() if each.experiment.source}
     assert found["anna/eyes"].state == found["bern/skin"].state == "done"
@@ -204,3 +221,26 @@ def test_an_edited_plan_is_another_plan(consortium):
     consortium.grid.requests.clear()
     consortium.run(plan_of(n_train=50))
     assert {step.n_train for step in consortium.steps()} == {50}
+
+
+def test_a_plan_that_was_edited_back_is_the_one_that_is_shown(consortium):
+    for n_train in (40, 50, 40):
+        consortium.run(plan_of(n_train=n_train))
+    assert {finding.experiment.n_train for finding in consortium.findings()} == {40}
+
+
+def test_a_model_that_is_damaged_while_a_plan_runs_is_asked_for_again_by_the_next_run(consortium):
+    folder = consortium.hub.catalogue.parent / "models"
+    site = consortium.sites["bern"]
+
+    def damage(request, reply):
+        for path in folder.glob("*") if request.step.model_id else ():
+            path.write_bytes(b"?")
+        return reply
+
+    site.twist = damage
+    plan = plan_of(sources=("anna/eyes",), targets=("bern/skin",))
+    consortium.run(plan)
+    assert consortium.reasons() == {"model at the aggregator"}
+    site.twist = lambda request, reply: reply
+    assert consortium.run(plan).failed == 0

@@ -10,6 +10,7 @@ from aggregator.transfer.status import (
     duration,
     experiments_table,
     read_status,
+    scenarios_table,
     sites_table,
     status_json,
 )
@@ -66,6 +67,8 @@ def test_tables_have_a_line_for_everything(consortium):
     status = read_status(consortium.catalogue())
     assert experiments_table(status).row_count == 12
     assert sites_table(status).row_count == 3
+    scenarios = {finding.experiment.scenario for finding in status.findings}
+    assert scenarios_table(status).row_count == len(scenarios) > 1
 
 
 def test_an_unknown_plan_is_named(tmp_path):
@@ -76,3 +79,15 @@ def test_an_unknown_plan_is_named(tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (42, "42 s"), (150, "2 min"), (7500, "2 h 5 min")])
 def test_times_are_written_as_people_do(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_step_that_is_tried_again_is_shown_as_running(consortium):
+    site, told = consortium.sites["anna"], []
+
+    def trouble(request, reply):
+        told.append(next(each for each in read_status(consortium.catalogue()).sites if each.site == "anna"))
+        return site.reply(request, "store") if len(told) == 1 else reply
+
+    site.twist = trouble
+    consortium.run(plan_of(sources=("anna/eyes",), targets=("bern/skin",)))
+    assert {each.counts["running"] for each in told} == {1}

@@ -152,6 +152,16 @@ def test_in_co_training_nothing_is_done_once_for_all():
     assert not known.is_trained("co_training", A)
 
 
+def test_a_combination_may_pass_on_what_its_parts_may():
+    offers = {
+        "site0": (Offer("t00", measured=True), Offer("t01", measured=True)),
+        "site1": (Offer("t03", measured=True, models="private"), Offer("t04", measured=True, models="exact")),
+    }
+    assert allowed_by(offers, ("architecture", "augmentation"))("combined", A, B)
+    assert not allowed_by(offers, ("architecture", "pretraining"))("combined", A, B)
+    assert not allowed_by(offers)("co_training", "site1/t04", "site1/t03")
+
+
 def test_policies_decide_by_scenario_where_weights_go():
     allowed = allowed_by(
         {

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from html_tree import parse
-from transfer_findings import addresses, consortium, failed, findings, without
+from transfer_findings import addresses, consortium, failed, finding, findings, without
 
 from aggregator.transfer.report.contents import contents
 from aggregator.transfer.report.write import write_tables
@@ -143,3 +143,20 @@ def test_a_plan_without_a_single_experiment_has_none(tmp_path):
 def test_few_seeds_are_said_to_be_few():
     found, measured = perfect()
     assert any("2 seeds" in note for note in contents(measured, found).notes)
+
+
+def test_a_step_that_experiments_share_is_timed_once(tmp_path):
+    found = [finding("site0/t00", f"site0/t0{i}", 0.8) for i in (1, 2)]
+    seconds = {"source pretraining site0/t00 0": 60.0}
+    seconds |= {f"pretraining site0/t00 site0/t0{i} 0": 5.0 for i in (1, 2)}
+    write_tables(found, replace(consortium(3), step_seconds=seconds), tmp_path)
+    told = json.loads((tmp_path / "results.json").read_text())
+    assert told["ran"]["seconds"] == 70.0
+    assert [row["seconds"] for row in told["experiments"]] == [70.0]
+
+
+def test_measured_experiments_without_a_baseline_are_counted(tmp_path):
+    found = [finding("site0/t00", "site0/t01", 0.8), finding("site0/t02", "site0/t01", 0.8, seed=1)]
+    write_tables([found[0], replace(found[1], baseline={})], consortium(3), tmp_path)
+    notes = json.loads((tmp_path / "results.json").read_text())["notes"]
+    assert any(note.startswith("1 of 2 measured experiments have no gain") for note in notes)

@@ -26,7 +26,7 @@ PRIVACY = ModelPrivacy(rho="1/8", eps=2.5, delta=1e-6, unit="patient")
 @pytest.fixture
 def model():
     return TravellingModel(
-        Network(name="resnet18"), "batch", "anna", "digits", "ab" * 32, WEIGHTS, PRIVACY
+        Network(name="resnet18"), "batch", "anna", "digits", "ab" * 32, WEIGHTS, PRIVACY, ("bern", "cork")
     ).signed(ANNA)
 
 
@@ -38,7 +38,7 @@ def test_a_model_reads_back(model):
     again = read(model.to_bytes())
     assert again.address == "anna/digits"
     assert (again.network, again.normalization, again.privacy) == (model.network, "batch", PRIVACY)
-    assert again.public_key == ANNA.public_key
+    assert (again.travels_to, again.public_key) == (("bern", "cork"), ANNA.public_key)
     for name, array in WEIGHTS.items():
         np.testing.assert_array_equal(again.weights[name], array)
     assert again.to_bytes() == model.to_bytes()

@@ -30,8 +30,11 @@ def test_activations_grow_with_batch_and_image():
     assert (needed_bytes(larger) - needed_bytes(smaller)) / one == pytest.approx(4, rel=0.05)
 
 
-def test_gradients_of_single_images_count():
-    assert needed(private=PrivateTraining(noise_multiplier=1.0), batch_size=64) > 64 * 11e6 * 4
+def test_gradients_of_a_few_single_images_count_however_large_the_batch():
+    private = PrivateTraining(noise_multiplier=1.0)
+    one, other = (needed(private=private, batch_size=size) for size in (2, 64))
+    assert one == other
+    assert one > needed(batch_size=2) + 2 * 11e6 * 4
 
 
 def test_what_does_not_fit_is_refused_before_it_is_loaded(monkeypatch):

@@ -107,6 +107,16 @@ def test_what_stays_does_not_leave_by_way_of_a_model_that_begins_at_it(anna):
     assert anna.ask(train(start=stays)).state == "running"
 
 
+def test_a_model_is_begun_at_only_where_it_was_let_leave_for(tmp_path, bern):
+    anna = write_transfer_site(tmp_path / "anna", EXACT | {"models_to": "any"})
+    for_cork = model_of(bern, travels_to=("cork",)).to_bytes()
+    assert anna.ask(begun_at(for_cork), model=for_cork).state == "policy"
+    for_anna = model_of(bern, travels_to=("anna", "cork")).to_bytes()
+    assert anna.ask(begun_at(for_anna), model=for_anna).state == "running"
+    assert anna.ask(begun_at(for_anna, travels_to=("bern", "cork"))).state == "running"
+    assert anna.ask(begun_at(for_anna, travels_to=("dover",))).state == "policy"
+
+
 def test_an_average_is_loaded_where_all_whose_models_it_holds_are_trusted(tmp_path, bern):
     transfer = EXACT | {"models_to": ["bern", "cork"]}
     site = write_transfer_site(tmp_path, transfer, {"model_sources": {"bern": bern.public_key}})

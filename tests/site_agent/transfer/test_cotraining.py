@@ -195,6 +195,36 @@ def test_rounds_with_noise_are_paid_one_by_one_but_not_the_last(tmp_path):
     assert [entry.charge.rho for entry in entries if entry.charge] == [Fraction(1, 8)] * 2
 
 
+@pytest.fixture
+def paying(tmp_path):
+    """Sites of which ``anna`` has done and paid for the first round, and the average of it."""
+    recipe = Recipe(epochs=1, draws=8, batch_size=4, private=PrivateTraining(noise_multiplier=2.0))
+    task = PAYING | {"transfer": {"metrics_because": "public", "models": "private", "models_to": "any"}}
+    consortium = write_consortium(tmp_path, task=task, recipe=recipe)
+    for site in consortium.sites.values():
+        Ledger.open(site.state.folder, site.identity)
+    first = consortium.finish(consortium.step("anna"))
+    return consortium, *consortium.average(model_in(first).weights, consortium.step("anna"))
+
+
+def test_a_round_does_not_go_on_with_a_head_that_another_step_of_the_group_trained_without_noise(paying):
+    consortium, start, data = paying
+    unpaid = consortium.step("anna", partners=("anna", "anna"), recipe=Recipe(epochs=1, batch_size=8))
+    assert consortium.finish(unpaid).state == "done"
+    assert consortium.finish(consortium.step("anna", 1, start), data).state == "policy"
+    assert "not paid for" in consortium.texts("anna")
+
+
+def test_a_round_that_was_paid_for_keeps_its_head_if_it_is_trained_again(paying):
+    """Else two trainings with other noise would be known of, and one paid for."""
+    consortium, *_ = paying
+    step, before = consortium.step("anna"), own(consortium, "anna", 0)
+    folder = consortium.sites["anna"].state.folder / "transfer" / step.step_id
+    (folder / "ended.json").unlink()
+    assert consortium.finish(step).state == "store"  # what was put aside is gone as well
+    np.testing.assert_equal(dict(own(consortium, "anna", 0).head), dict(before.head))
+
+
 def test_masked_training_needs_words_and_exactly_the_members_of_the_cohort(tmp_path):
     names = ("anna", "bern", "cork")
     refused = write_consortium(tmp_path / "models only", names, masked=True)

@@ -39,6 +39,7 @@ def test_a_model_is_trained_measured_and_fine_tuned_from(anna):
     assert (source.result.epochs, source.result.n_classes) == (2, 2)
     model = TravellingModel.from_bytes(source.model, source.result.model_id)
     assert model.weights
+    assert model.travels_to == ("bern",)
     target = anna.finish(train(recipe=RECIPE, start=source.result.model_id, n_train=12, seed=1))[-1]
     assert (target.state, target.model) == ("done", b""), anna.texts()
     assert target.result.n_train <= 12

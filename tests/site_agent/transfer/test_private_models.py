@@ -1,14 +1,16 @@
 """A model with noise leaves once its step is paid for, says so, and is refused where it could not be."""
 
+import tomllib
 from dataclasses import replace
 
 import pytest
+import tomli_w
 from factories import make_identity, make_job
 from paid_models import RECIPE, model_in, paid_step, recipe, write_paying_site
-from transfer_site import cotrain, model_of
+from transfer_site import EXACT, CountingWork, cotrain, model_of, train
 
 from federation.canonical import sha256_hex
-from federation.errors import PolicyError
+from federation.errors import DataError, PolicyError
 from federation.privacy.accounting import eps_of
 from federation.transfer.recipe import Recipe
 from federation.transfer.result import StepResult
@@ -126,6 +128,27 @@ def test_a_budget_that_is_spent_meanwhile_holds_the_model_back_until_there_is_ro
     anna.set_terms()
     assert anna.finish(step)[-1].state == "done"
     assert len(anna.charges()) == 1
+
+
+def test_a_model_that_was_made_when_nobody_had_to_pay_does_not_leave_once_somebody_has_to(anna):
+    path = anna.site.config.policy_path
+    demanding, policy = path.read_text(), tomllib.loads(path.read_text())
+    policy["task"] = {"digits": {"modes": ["listen"], "transfer": EXACT}}
+    path.write_text(tomli_w.dumps(policy))
+    made = anna.finish(paid_step())[-1]
+    assert (made.state, made.result.privacy) == ("done", None)
+    path.write_text(demanding)
+    again = anna.ask(paid_step())
+    assert (again.state, again.model) == ("policy", b"")
+
+
+@pytest.mark.parametrize(("step", "code"), [(paid_step(), "not-releasable"), (train(), "data")])
+def test_what_stands_against_data_that_noise_protects_has_one_code(anna, monkeypatch, step, code):
+    def unreadable(*_):
+        raise DataError("too many images cannot be read")
+
+    monkeypatch.setattr(CountingWork, "advance", unreadable)
+    assert anna.ask(step).state == code
 
 
 def test_a_model_that_was_paid_for_and_lost_is_not_made_again(anna):

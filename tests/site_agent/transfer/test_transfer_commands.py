@@ -42,6 +42,8 @@ def test_the_first_policy_explains_transfer_experiments(tmp_path):
         "models",
         "models_because",
         "models_to",
+        "summed_in",
+        "summed_because",
     }
     assert set(written["transfer"]) == {"networks", "model_sources"}
 
