@@ -42,7 +42,8 @@ def write_plan(folder, names=FOUR, *, masked=True, seeds=(0,), listening=()):
         seeds=seeds,
         extra=group,
     )
-    path.write_text(path.read_text().replace("rounds = 2", "rounds = 3"))
+    in_three = path.read_text().replace("rounds = 2", "rounds = 3").replace("epochs = 2", "epochs = 3")
+    path.write_text(in_three)
     return path
 
 
