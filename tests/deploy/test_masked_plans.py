@@ -142,7 +142,7 @@ def test_no_update_of_a_single_site_reaches_the_aggregator(masked, kept):
     said = b"".join(masked.said())
     assert {number for _, number in kept} == {0, 1}
     for group, trained, start in kept.values():
-        vector = MaskedUpdate(group, 0, weights_digest(start)).to_vector(trained, start)
+        vector = MaskedUpdate(group, 0, weights_digest(start), "ab" * 32).to_vector(trained, start)
         assert np.count_nonzero(vector) > vector.size // 2
         assert not any(form in said for form in forms_of(vector, trained, 8))
 
