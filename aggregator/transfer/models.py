@@ -5,7 +5,7 @@ from pathlib import Path
 
 from federation.canonical import sha256_hex
 from federation.errors import ModelError
-from federation.files import read_file, write_atomically
+from federation.files import read_file, remove_durably, write_atomically
 from federation.transfer.model import MAX_MODEL_BYTES, TravellingModel
 
 MODELS_FOLDER = "models"
@@ -67,3 +67,11 @@ class ModelFiles:
         if not self.has(model_id):
             write_atomically(self.path(model_id), data)
         return model_id
+
+    def forget(self, model_id: str) -> None:
+        """Remove a model that no step will begin at any more.
+
+        Raises:
+            StoreError: If it cannot be removed.
+        """
+        remove_durably(self.path(model_id))

@@ -118,6 +118,16 @@ class Scheduler:
         result = self.averager.make(work, results)
         self.queue.finish(work.step_id, result)
         self.board.tell(work.step_id, Done(result))
+        self._forget_averaged({each.model_id for each in results} | {work.start})
+
+    def _forget_averaged(self, model_ids: set[str | None]) -> None:
+        """Remove backbones that went into an average: every round of every group would leave some behind."""
+        wanted = {step.model_id for site in self.board.sites() for step in self.board.steps_of(site)}
+        for average in self.board.averages():
+            answers = [self.board.known[step.step_id] for step in average.steps]
+            wanted |= {average.start, *(each.result.model_id for each in answers if isinstance(each, Done))}
+        for model_id in model_ids - wanted - {None}:
+            self.models.forget(str(model_id))
 
     def _tend(self, lane: Lane) -> None:
         """Give a site its next step, or ask again."""

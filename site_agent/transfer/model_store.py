@@ -15,7 +15,10 @@ _SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class ModelStore:
-    """Two folders of models: those made here, which stay, and those received, which can be sent again.
+    """Two folders of models: those made here, which stay, and those that give way to others.
+
+    Those are models received, which can be sent again, and rounds of common trainings, which are averaged at
+    once.
 
     Args:
         folder: Where.
@@ -41,6 +44,10 @@ class ModelStore:
     def keep_made(self, data: bytes) -> str:
         """Keep a model that was made here, for good, and return its id; errors as of ``keep_received``."""
         return self._keep(self._made(sha256_hex(data)), data)
+
+    def keep_passing(self, data: bytes) -> str:
+        """Keep a round of a common training until others need its place; errors as of ``keep_received``."""
+        return self._keep(self._received(sha256_hex(data)), data)
 
     def keep_received(self, data: bytes) -> str:
         """Keep a model that another site made, until others need its place, and return its id.

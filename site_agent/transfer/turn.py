@@ -7,6 +7,7 @@ from typing import Any
 
 from federation.errors import BusyError, DataError, FedprintError, NotReleasableError, TransferError
 from federation.transfer.result import Progress
+from federation.transfer.step import CotrainStep
 from site_agent.transfer.arrival import store_of
 from site_agent.transfer.departure import let_leave, require_means
 from site_agent.transfer.pending_model import PENDING_FILE
@@ -87,7 +88,9 @@ class Turn:
         timed = found if found.seconds else found.model_copy(update={"seconds": running.seconds})
         result, model = let_leave(self.asked, timed, model)
         if model:
-            store_of(self.asked.site).keep_made(model)
+            store = store_of(self.asked.site)
+            keep = store.keep_passing if isinstance(self.asked.step, CotrainStep) else store.keep_made
+            keep(model)
         ended = self._ended(running, (*work.temporary, PENDING_FILE), result=result)
         self.files.end(ended)
         self._record(FINISHED)

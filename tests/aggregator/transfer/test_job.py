@@ -6,6 +6,8 @@ import pytest
 from transfer_runs import Consortium, plan_of
 from transfer_sites import FakeSite, policy_of, score_of
 
+from aggregator.transfer.models import ModelFiles
+
 ALL = ("pretraining", "architecture", "augmentation", "co_training", "combined")
 
 
@@ -81,6 +83,17 @@ def test_cotraining_averages_between_rounds_and_only_the_target_needs_the_last(c
     assert by_round[1].model_id not in (None, by_round[2].model_id)
     assert {step.recipe.epochs for step in rounds} == {1}
     assert {step.site: step.n_train for step in rounds} == {"anna": None, "bern": 40}
+
+
+def test_of_a_common_training_only_the_last_average_stays(consortium):
+    plan = plan_of(scenarios=("co_training",), targets=("bern/skin",), sources=("anna/eyes",))
+    consortium.run(plan)
+    last = next(step for step in consortium.steps() if step.kind == "cotrain" and step.round == 2)
+    models = ModelFiles.beside(consortium.hub.catalogue)
+    assert [path.stem for path in models.folder.iterdir()] == [last.model_id]
+    asked = len(consortium.grid.requests)
+    assert consortium.run(plan).failed == 0
+    assert len(consortium.grid.requests) == asked
 
 
 def test_without_shrinking_both_directions_are_one_common_training(consortium):

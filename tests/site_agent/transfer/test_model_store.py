@@ -41,6 +41,13 @@ def test_a_received_model_gives_way_to_a_newer_one_and_one_that_was_made_here_st
     assert store.get(second)
 
 
+def test_rounds_of_common_trainings_never_fill_the_store(store):
+    made = store.keep_made(b"m" * 40)
+    rounds = [store.keep_passing(bytes([65 + i]) * 40) for i in range(5)]
+    assert store.get(made)
+    assert [bool(store.get(each)) for each in rounds] == [False] * 4 + [True]
+
+
 def test_a_store_that_is_full_of_its_own_models_says_what_to_do(store):
     store.keep_made(b"m" * 80)
     with pytest.raises(StoreError, match="models_mb"):
