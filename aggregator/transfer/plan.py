@@ -1,9 +1,10 @@
 """PLAN.toml: which transfer experiments are run, with which networks and budgets."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from aggregator.transfer.experiment import Scenario
 from federation.config_file import read_config
@@ -18,6 +19,11 @@ Component = Literal["architecture", "pretraining", "augmentation"]
 PlainStart = Literal["imagenet", "scratch"]
 Tasks = Annotated[tuple[str, ...], Field(strict=False)]
 GroupAddresses = Annotated[tuple[str, ...], Field(strict=False, min_length=2, max_length=1000)]
+Groups = Annotated[
+    Annotated[tuple[GroupAddresses, ...], Field(strict=False), Tag("list")]
+    | Annotated[dict[str, GroupAddresses], Tag("table")],
+    Discriminator(lambda groups: "table" if isinstance(groups, Mapping) else "list"),
+]
 MAX_SEEDS = 100
 
 
@@ -111,7 +117,7 @@ class CotrainingPlan(Strict):
     """
 
     rounds: int = Field(5, ge=2, le=1000)
-    groups: Annotated[tuple[GroupAddresses, ...], Field(strict=False)] | dict[str, GroupAddresses] = ()
+    groups: Groups = ()
     masked: bool = False
 
     @model_validator(mode="after")

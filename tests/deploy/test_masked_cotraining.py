@@ -49,7 +49,9 @@ class Training:
     def average(self, start, number=0, absent=None, **changes):
         """Sum the updates of a round; ``absent``: site → the step from which on it is gone."""
         found, step = [], self.sites.step("anna", number, None if number == 0 else "ab" * 32, **changes)
-        masking = Masking(COHORT, RoundStore(self.folder / "rounds"), "job-1", 30.0, 30.0)
+        masking = Masking(
+            COHORT, RoundStore(self.folder / "rounds"), "job-1", timeout_s=30.0, step_timeout_s=30.0
+        )
         server = ServerApp()
 
         @server.main()

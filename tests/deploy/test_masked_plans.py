@@ -42,7 +42,8 @@ def write_plan(folder, names=FOUR, *, masked=True, seeds=(0,), listening=()):
         seeds=seeds,
         extra=group,
     )
-    path.write_text(path.read_text().replace("rounds = 2", "rounds = 3"))
+    in_three = path.read_text().replace("rounds = 2", "rounds = 3").replace("epochs = 2", "epochs = 3")
+    path.write_text(in_three)
     return path
 
 
@@ -141,7 +142,7 @@ def test_no_update_of_a_single_site_reaches_the_aggregator(masked, kept):
     said = b"".join(masked.said())
     assert {number for _, number in kept} == {0, 1}
     for group, trained, start in kept.values():
-        vector = MaskedUpdate(group, 0, weights_digest(start)).to_vector(trained, start)
+        vector = MaskedUpdate(group, 0, weights_digest(start), "ab" * 32).to_vector(trained, start)
         assert np.count_nonzero(vector) > vector.size // 2
         assert not any(form in said for form in forms_of(vector, trained, 8))
 

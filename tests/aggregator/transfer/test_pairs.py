@@ -8,7 +8,7 @@ from transfer_sites import FakeSite, hub_of
 
 from aggregator.transfer.offers import Offers
 from aggregator.transfer.pairs import choose_pairs, kept_apart
-from federation.errors import ConfigError
+from federation.errors import ConfigError, TransferError
 from federation.transfer.messages import Offer
 
 TASKS = [f"site-{i}/t" for i in range(8)]
@@ -77,7 +77,8 @@ def test_a_chosen_source_that_turns_out_to_share_images_serves_no_more(tmp_path)
     sites = [FakeSite(name, ["t"]) for name in ("anna", "bern", "cork")]
     Consortium(tmp_path, sites).run(plan)
     told = Consortium(tmp_path, sites, shared_images={"g": ("anna/t", "bern/t", "cork/t")})
-    told.run(plan)
+    with pytest.raises(TransferError, match="no two of their tasks may serve each other"):
+        told.run(plan)
     assert {each.experiment.scenario for each in told.findings()} == set()
 
 
