@@ -259,7 +259,7 @@ def test_the_demo_s_plan_names_tasks_of_the_demo():
     plan = TransferPlan.read(Path(cli.__file__).parent / "transfer.demo.toml")
     held = {f"{each.site}/{each.task}": each.twin for each in HOLDINGS}
     assert {*plan.targets, *plan.sources} <= set(held)
-    assert {held[target] for target in plan.targets} == set(plan.sources)
+    assert {held[target] for target in plan.targets} < set(plan.sources)
 
 
 def test_init_writes_a_plan_that_is_read_and_never_overwrites(fedprint, tmp_path):
