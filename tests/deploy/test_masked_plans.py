@@ -77,10 +77,10 @@ class Ran:
         }
 
     def averages(self):
-        """The averages, in the order in which they were asked for."""
-        models = ModelFiles.beside(self.folder / "run" / "catalogue.sqlite")
+        """The averages as a site received them, in the order in which they were asked for."""
+        received = ModelFiles(self.folder / "run" / "sites" / "anna" / "models" / "received")
         steps = [step for step in self.queue.steps() if step.kind == "average"]
-        return [models.load(step.result.model_id).weights for step in steps]
+        return [received.load(step.result.model_id).weights for step in steps]
 
     def said(self):
         """Every byte string that a site sent."""
