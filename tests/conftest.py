@@ -1,8 +1,12 @@
 """Fixtures that every package's tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Two threads for networks this small wait for each other longer than they work, above all on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
