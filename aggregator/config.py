@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from aggregator.cohort_config import CohortConfig, check_cohorts
+from aggregator.serve_config import ServeConfig
 from federation import distances
 from federation.config_file import read_config
 from federation.errors import ConfigError
@@ -38,6 +39,7 @@ class HubConfig(SamplingConfig):
     shared_images: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="group → site/task addresses of tasks that share images"
     )
+    serve: ServeConfig = Field(default_factory=ServeConfig)
     cohort: tuple[CohortConfig, ...] = Field((), description="sites that publish only the sum of a task")
     site: tuple[EnrolledSite, ...] = Field(description="the enrolled sites")
 

@@ -93,3 +93,18 @@ experiment = sa.Table(
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("steps", sa.LargeBinary, nullable=False),
 )
+job = sa.Table(
+    "job",
+    metadata,
+    sa.Column("job_id", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("arguments", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("code", sa.String(64), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("flower_run", sa.String(32), nullable=False),
+    sa.Column("asked_at", sa.Float, nullable=False),
+    sa.Column("began_at", sa.Float),
+    sa.Column("finished_at", sa.Float),
+)

@@ -13,6 +13,7 @@ from federation.trust import TrustMode
 from site_agent.dataset_config import DatasetConfig
 from site_agent.network.acceleration import Acceleration
 from site_agent.policy import POLICY_FILE
+from site_agent.serve_config import HubConnection, ServeConfig
 
 
 class WeightsConfig(BaseModel):
@@ -76,6 +77,8 @@ class SiteConfig(BaseModel):
     pretrained: tuple[PretrainedConfig, ...] = Field((), description="weights of further networks")
     transfer: TransferConfig = Field(default_factory=TransferConfig)
     acceleration: Acceleration = Field("auto")
+    hub: HubConnection | None = Field(None, description="the hub of a deployment")
+    serve: ServeConfig = Field(default_factory=ServeConfig)
     dataset: tuple[DatasetConfig, ...] = Field(min_length=1, description="the tasks")
 
     @field_validator("name")
@@ -114,6 +117,7 @@ class SiteConfig(BaseModel):
                 "state": base / self.state,
                 "policy": self.policy and base / self.policy,
                 "weights": self.weights.resolve(base),
+                "hub": self.hub and self.hub.resolve(base),
                 "pretrained": tuple(weights.resolve(base) for weights in self.pretrained),
                 "dataset": tuple(dataset.resolve(base) for dataset in self.dataset),
             }
