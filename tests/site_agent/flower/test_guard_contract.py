@@ -101,7 +101,9 @@ def private_names(module):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flwr"):
             if node.module not in PUBLIC:
                 found |= {f"{node.module}:{name.name}" for name in node.names}
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in MODULES:
+        elif (
+            isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in MODULES
+        ):
             found.add(f"{MODULES[node.value.id]}:{node.attr}")
     return found
 
