@@ -68,6 +68,12 @@ class SignatureError(FedprintError):
     code = "signature"
 
 
+class EnrolmentError(FedprintError):
+    """An invitation, an enrolment or a membership is malformed, altered, stale or meant for another."""
+
+    code = "enrolment"
+
+
 class PolicyError(FedprintError):
     """The site's own rules forbid what was asked."""
 
