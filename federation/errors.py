@@ -212,6 +212,18 @@ class DeadlineError(FedprintError):
     code = "deadline"
 
 
+class BundleError(FedprintError):
+    """An app bundle is damaged, or not what it should be."""
+
+    code = "bundle"
+
+
+class DeploymentError(FedprintError):
+    """A process of a deployment cannot start, stopped, or cannot be reached."""
+
+    code = "deployment"
+
+
 class UnknownNameError(FedprintError):
     """A task, distance or site is asked for by a name that does not exist."""
 
