@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from federation import logs
 from federation.errors import ConfigError, FedprintError
 from federation.messages import FingerprintRequest, ListenRequest, SiteReply
 from federation.round_messages import RoundRequest, StepReply, read_request
@@ -27,9 +28,13 @@ Request = TypeVar(
 )
 log = logging.getLogger("fedprint.site")
 app = ClientApp()
+logs.configure_child("clientapp")
 
 REFUSED = 100
 """Flower error code of a request that got no signed answer."""
+
+SENT = "sent"
+"""Event in the site's log: a reply left, to whom and how large; without it none leaves."""
 
 
 @app.query("fingerprint")
@@ -86,8 +91,16 @@ def _sealed_answer(
     job: Callable[[Site, Request], Reply],
 ) -> RecordDict:
     request = read(open_request(sealed, site.identity))
-    check_addressed(request.job, site.identity)
-    return seal_reply(job(site, request).to_record(site.identity), request.job)
+    asked = request.job
+    check_addressed(asked, site.identity)
+    with logs.job(asked.job_id):
+        reply = seal_reply(job(site, request).to_record(site.identity), asked)
+        site.state.record(SENT, job=asked.job_id, aggregator=asked.aggregator, bytes=_n_bytes(reply))
+        return reply
+
+
+def _n_bytes(record: RecordDict) -> int:
+    return sum(len(array.data) for arrays in record.array_records.values() for array in arrays.values())
 
 
 def _config_path(context: Context) -> Path:

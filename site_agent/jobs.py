@@ -35,12 +35,13 @@ from federation.messages import (
 from federation.ranking import Candidates, Recommendation, rank_sources
 from federation.space import Space
 from federation.trust import TrustMode
+from site_agent.acceleration import Acceleration
 from site_agent.approval import require_approved
 from site_agent.config import SiteConfig
 from site_agent.data import ImageSource, open_source
 from site_agent.dataset_config import DatasetConfig
 from site_agent.extraction import Sketched, Work, sketch_once
-from site_agent.extractors import Acceleration, Extractor, ExtractorSpec, load_extractor
+from site_agent.extractors import Extractor, ExtractorSpec, load_extractor
 from site_agent.ledger.book import Ledger
 from site_agent.patients import bound_patients
 from site_agent.pending import ReleaseFiles
