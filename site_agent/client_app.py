@@ -18,6 +18,7 @@ from federation.messages import FingerprintRequest, ListenRequest, SiteReply
 from federation.round_messages import RoundRequest, StepReply, read_request
 from federation.sealed_record import check_addressed, open_request, seal_reply
 from federation.transfer.messages import RollCallReply, RollCallRequest, TransferReply, TransferRequest
+from site_agent.events import SENT
 from site_agent.jobs import Site, fingerprint_tasks, rank_locally
 from site_agent.rounds.participation import answer_round
 from site_agent.transfer.participation import answer_roll_call, answer_step
@@ -32,9 +33,6 @@ logs.configure_child("clientapp")
 
 REFUSED = 100
 """Flower error code of a request that got no signed answer."""
-
-SENT = "sent"
-"""Event in the site's log: a reply left, to whom and how large; without it none leaves."""
 
 
 @app.query("fingerprint")
