@@ -20,6 +20,16 @@ class HubFolder:
         return self.path / "hub.toml"
 
     @property
+    def key(self) -> Path:
+        """The hub's signing key."""
+        return self.path / "hub.key"
+
+    @property
+    def space(self) -> Path:
+        """The space that all sites work in."""
+        return self.path / "space.safetensors"
+
+    @property
     def members(self) -> Path:
         """Signed memberships: ``NAME.json`` of every enrolled site."""
         return self.path / "members"
