@@ -12,7 +12,7 @@ from hub_folders import write_hub
 
 from aggregator.config import HubConfig
 from aggregator.flower.startup import FLOWER_VERSION
-from aggregator.flower.superlink_guard import build_app, listeners
+from aggregator.flower.superlink_guard import build_app, environment, listeners
 from federation.config_file import read_config
 
 SETTINGS = {
@@ -88,3 +88,17 @@ def test_the_public_listener_speaks_tls_and_the_operators_is_on_loopback(app, fo
     assert operator.config.host == "127.0.0.1"
     assert not public.config.proxy_headers
     assert not operator.config.proxy_headers
+
+
+def test_flower_reads_what_it_is_told_by_environment(folder):
+    told = environment(folder)
+    superexec = import_module("flwr.supercore.superexec.run_superexec")
+    constants = import_module("flwr.common.constant")
+    assert superexec._TASK_POLL_INTERVAL_ENV in told
+    assert constants.FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION in told
+    assert "FLWR_DISABLE_UPDATE_CHECK" in source_of("flwr.supercore.update_check")
+    assert "FLWR_TELEMETRY_ENABLED" in source_of("flwr.supercore.telemetry")
+
+
+def source_of(module):
+    return Path(import_module(module).__file__).read_text()
