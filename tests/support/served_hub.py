@@ -19,6 +19,7 @@ from aggregator.flower.control import Control
 from aggregator.hub_folder import HubFolder
 from aggregator.jobs.queue import JobQueue
 from aggregator.store import Catalogue
+from federation.errors import FedprintError
 from federation.files import write_atomically
 from federation.identity import Identity
 from federation.membership import Membership, Revocation
@@ -117,7 +118,7 @@ class ServedHub:
         try:
             with Control.of(self.folder, self.serve_config) as control:
                 return {node.name: node.status for node in control.nodes()}
-        except Exception:
+        except FedprintError:
             return None
 
     def online(self, *sites):
