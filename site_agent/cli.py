@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from site_agent import serve_cli
 from site_agent.ledger_cli import app as ledger_app
 from site_agent.operations.status_cli import status
 
@@ -14,6 +15,8 @@ from site_agent.operations.status_cli import status
 app = typer.Typer(no_args_is_help=True, help="A site: its policy, its privacy ledger, its datasets.")
 app.add_typer(ledger_app, name="ledger")
 app.command()(status)
+app.command()(serve_cli.serve)
+app.command()(serve_cli.approve)
 
 
 @app.callback()
