@@ -6,39 +6,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from aggregator import schema
+from aggregator.jobs.job import DONE, FAILED, WAITING, Job
+from aggregator.jobs.queue import JobQueue
 from aggregator.store import Catalogue
 
 _job = schema.job.c
-WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
-STATES = (WAITING, RUNNING, DONE, FAILED)
-LATEST = 10
-
-
-@dataclass(frozen=True)
-class JobLine:
-    """One job, as people and programs see it.
-
-    Args:
-        job_id: Its id.
-        kind: What is done.
-        state: ``"waiting"``, ``"running"``, ``"done"`` or ``"failed"``.
-        attempts: How often it was begun.
-        code: Why it failed, for programs.
-        reason: Why it failed, for people.
-        asked_at: Unix time in seconds.
-        began_at: When the last attempt began.
-        finished_at: When it ended.
-    """
-
-    job_id: str
-    kind: str
-    state: str
-    attempts: int
-    code: str
-    reason: str
-    asked_at: float
-    began_at: float | None
-    finished_at: float | None
+_LATEST = 10
 
 
 @dataclass(frozen=True)
@@ -61,7 +34,7 @@ class CatalogueReading:
     last_finished: Mapping[str, float]
     fingerprints: int
     log_entries: int
-    latest: tuple[JobLine, ...]
+    latest: tuple[Job, ...]
 
     @property
     def waiting(self) -> int:
@@ -70,11 +43,12 @@ class CatalogueReading:
 
 
 def read_catalogue(catalogue: Catalogue) -> CatalogueReading:
-    """Read the catalogue in one transaction.
+    """Return what a catalogue holds now.
 
     Raises:
         StoreError: If it cannot be read.
     """
+    latest = tuple(JobQueue(catalogue).list(_LATEST))
     with catalogue.transaction() as connection:
         return CatalogueReading(
             jobs=_by_two(connection, _job.state),
@@ -83,7 +57,7 @@ def read_catalogue(catalogue: Catalogue) -> CatalogueReading:
             last_finished=_last_finished(connection),
             fingerprints=_count(connection, schema.fingerprint, schema.fingerprint.c.current),
             log_entries=_count(connection, schema.event),
-            latest=_latest(connection),
+            latest=latest,
         )
 
 
@@ -108,9 +82,3 @@ def _rows(connection: sa.Connection, query: sa.Select, *by: sa.Column) -> list: 
 def _count(connection: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool] | None = None) -> int:
     query = sa.select(sa.func.count()).select_from(table)
     return int(connection.execute(query if where is None else query.where(where)).scalar_one())
-
-
-def _latest(connection: sa.Connection) -> tuple[JobLine, ...]:
-    columns = (getattr(_job, name) for name in JobLine.__dataclass_fields__)
-    query = sa.select(*columns).order_by(_job.asked_at.desc(), _job.job_id.desc()).limit(LATEST)
-    return tuple(JobLine(**row._mapping) for row in connection.execute(query))

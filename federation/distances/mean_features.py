@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import boxcox, zscore
 
 from federation.distances.base import Comparable, Distance, Matrix
 from federation.distances.sketched import sketch_pair
@@ -74,6 +73,8 @@ def p2l_affinity(kld: npt.NDArray[Any], n_images: Sequence[int]) -> Matrix:
     spread = others.std() if others.size else 0.0
     similarity = (others.mean() - values) / spread if spread > 0 else np.zeros_like(values)
     varied = len(np.unique(sizes)) > 1
+    from scipy.stats import boxcox, zscore  # its import takes longer than any other, and every process pays
+
     size = zscore(boxcox(sizes)[0]) if varied else np.zeros_like(sizes)
     return np.asarray(1.5 * similarity + size[:, None])
 

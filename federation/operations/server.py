@@ -103,6 +103,7 @@ class OperationsServer(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Log a broken connection in one line; the default prints a traceback to standard error."""
+        del request
         log.info("a request from %s was broken off", client_address)
 
     def serve_until_told(self) -> None:

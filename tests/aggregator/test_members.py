@@ -110,7 +110,10 @@ def test_a_hub_file_names_its_sites_exactly_once(tmp_path, text):
         HubConfig.read(hub_file(tmp_path, text))
 
 
-COHORT = '[[cohort]]\nname = "{}"\ntask = "cxr"\nsites = ["anna", "cork", "oslo"]\neps = 1.0\ndelta = 1e-6\nimages_per_patient = 1'
+COHORT = (
+    '[[cohort]]\nname = "{}"\ntask = "cxr"\nsites = ["anna", "cork", "oslo"]\n'
+    "eps = 1.0\ndelta = 1e-6\nimages_per_patient = 1"
+)
 
 
 def test_a_cohort_may_name_a_site_that_is_no_member_today(tmp_path):
