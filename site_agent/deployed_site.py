@@ -1,4 +1,4 @@
-"""A site of a deployment as its IT works on it: folder, name, hub and key, whatever its datasets look like."""
+"""A site of a deployment as its IT works on it: folder, name, hub and key, whatever its datasets are."""
 
 from dataclasses import dataclass
 from pathlib import Path
