@@ -1,4 +1,4 @@
-"""``fedprint hub``: reading the catalogue."""
+"""``fedprint hub``: who belongs to the consortium, and reading the catalogue."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from aggregator import matrix
+from aggregator import matrix, members_cli
 from aggregator.export import export_catalogue
 from aggregator.forecast_text import forecasts_json, forecasts_text
 from aggregator.operations.status_cli import status
@@ -53,6 +53,7 @@ app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity 
 app.add_typer(outcomes_app, name="outcomes")
 app.command()(rounds)
 app.command()(status)
+members_cli.add_to(app)
 
 
 @app.command()
