@@ -11,6 +11,7 @@ from rich.markup import escape
 from aggregator import matrix, members_cli
 from aggregator.export import export_catalogue
 from aggregator.forecast_text import forecasts_json, forecasts_text
+from aggregator.jobs.cli import jobs, run, serve
 from aggregator.operations.status_cli import status
 from aggregator.options import (
     CatalogueOption,
@@ -54,6 +55,9 @@ app.add_typer(outcomes_app, name="outcomes")
 app.command()(rounds)
 app.command()(status)
 members_cli.add_to(app)
+app.command()(serve)
+app.command()(run)
+app.command()(jobs)
 
 
 @app.command()

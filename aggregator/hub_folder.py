@@ -103,3 +103,8 @@ class HubFolder:
     def serve_lock(self) -> Path:
         """Held by ``fedprint hub serve``: one folder is served once."""
         return self.flower / "serve.lock"
+
+    @property
+    def aggregator_lock(self) -> Path:
+        """Held by the aggregator's process that works: a folder is worked in by one."""
+        return self.flower / "aggregator.lock"

@@ -3,10 +3,11 @@
 import os
 from importlib.metadata import version
 
+from aggregator.certificates import check_server
 from aggregator.flower.secrets import check_private, read_secret
-from aggregator.flower.tls_rehearsal import rehearse
 from aggregator.hub_folder import HubFolder
 from aggregator.serve_config import ServeConfig
+from federation.address import split_address
 from federation.errors import ConfigError, DeploymentError
 
 FLOWER_VERSION = "1.41.0"
@@ -28,7 +29,7 @@ def check_startup(folder: HubFolder, serve: ServeConfig) -> None:
         serve: Where it will listen.
 
     Raises:
-        ConfigError: If the ports cannot be told apart.
+        ConfigError: If the ports cannot be told apart, or sites would not trust the certificate.
         DeploymentError: If something that guards it is missing, open to others, or not what was tested.
         StoreError: If a file cannot be read.
     """
@@ -36,31 +37,12 @@ def check_startup(folder: HubFolder, serve: ServeConfig) -> None:
     _check_environment()
     _check_ports(serve)
     check_private(folder.server_key, "the key of the server certificate")
-    check_certificate(folder, serve)
+    host, _ = split_address(serve.address)
+    check_server(folder.ca_certificate, folder.server_certificate, folder.server_key, host)
     read_secret(folder.operator_token, "the operator's token")
     read_secret(folder.superexec_secret, "the secret of the SuperExec")
     if folder.flower_state.exists():
         check_private(folder.flower_state, "Flower's state database")
-
-
-def check_certificate(folder: HubFolder, serve: ServeConfig) -> None:
-    """Raise unless a site would accept the server's certificate under the hub's address.
-
-    Raises:
-        DeploymentError: If it would not.
-    """
-    try:
-        rehearse(folder.server_certificate, folder.server_key, folder.ca_certificate, _host(serve.address))
-    except (OSError, ValueError) as error:  # a failed handshake is an OSError
-        raise DeploymentError(
-            f"no site would accept the certificate {folder.server_certificate} of {serve.address}: {error}",
-            remedy="correct [serve] address or the clock, or make another: `fedprint hub renew-certificate`",
-        ) from error
-
-
-def _host(address: str) -> str:
-    """Return the host of ``host:port``; an IPv6 address stands in brackets."""
-    return address.rpartition(":")[0].strip("[]")
 
 
 def _check_flower() -> None:

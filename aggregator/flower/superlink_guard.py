@@ -41,6 +41,23 @@ ISOLATION_BY_PROCESS = "process"
 _GRACE_S = 3
 
 
+def environment(folder: HubFolder) -> dict[str, str]:
+    """Return what every process of Flower at a hub is told: no word to anybody outside, and look often.
+
+    The programs that Flower starts by name are those beside the running Python.
+    """
+    here = str(Path(sys.executable).parent)
+    return {
+        "FLWR_HOME": str((folder.flower / "home").resolve()),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+        "PATH": os.pathsep.join((here, os.environ.get("PATH", os.defpath))),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 def build_app(folder: HubFolder, serve: ServeConfig) -> FastAPI:
     """Return Flower's app with everything switched on that guards it.
 
