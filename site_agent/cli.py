@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from federation.errors import ConfigError
-from site_agent import joining_cli
+from site_agent import joining_cli, serve_cli
 from site_agent.joining_cli import answer_invitation
 from site_agent.ledger_cli import app as ledger_app
 from site_agent.operations.status_cli import status
@@ -18,6 +18,8 @@ app = typer.Typer(no_args_is_help=True, help="A site: its policy, its privacy le
 app.add_typer(ledger_app, name="ledger")
 app.command()(status)
 joining_cli.add_to(app)
+app.command()(serve_cli.serve)
+app.command()(serve_cli.approve)
 
 
 @app.callback()

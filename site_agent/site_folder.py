@@ -95,12 +95,12 @@ class SiteFolder:
         return self.flower / "status.json"
 
     @property
-    def processes(self) -> Path:
+    def supervisor_status(self) -> Path:
         """Which processes of ``fedprint site serve`` run."""
         return self.flower / "processes.json"
 
     @property
-    def secret(self) -> Path:
+    def superexec_secret(self) -> Path:
         """By which the site's own processes know each other."""
         return self.flower / "superexec.secret"
 

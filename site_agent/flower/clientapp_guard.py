@@ -9,6 +9,7 @@ contract test pins them.
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ from site_agent.site_folder import SiteFolder
 from site_agent.state import SiteState
 
 LOOPBACK = "127.0.0.1"
+_MODULE = "site_agent.flower.clientapp_guard"
 _PATIENCE_S = 5.0
 _FAILED = "failed"
 _TOKEN = "token"  # noqa: S105
@@ -85,7 +87,7 @@ class GuardedExecutor:
         home = self._folder.running_apps / str(spec.task_id)
         try:
             write_atomically(home / _TOKEN, spec.token.encode())
-            command = (sys.executable, "-P", "-m", __spec__.name, str(self._folder.path), str(spec.task_id))
+            command = (sys.executable, "-P", "-m", _MODULE, str(self._folder.path), str(spec.task_id))
             environment = {**self._environment, "FLWR_HOME": str(home), "HOME": str(home)}
             process = subprocess.Popen(command, cwd=home, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603
         except (OSError, FedprintError) as error:
@@ -107,8 +109,8 @@ class GuardedExecutor:
         if self._running is None:
             return
         process = self._running.process
-        for end in (lambda: None, process.terminate, process.kill):
-            end()
+        for sign in (0, signal.SIGTERM, signal.SIGKILL):
+            process.send_signal(sign)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_PATIENCE_S)
                 break
@@ -119,7 +121,7 @@ class GuardedExecutor:
         self._bury(running.home)
 
     def _bury(self, home: Path) -> None:
-        """Tell the SuperNode that the ClientApp of a folder is gone; if it had finished, that says nothing."""
+        """Tell the SuperNode that the ClientApp of a folder is gone; of one that finished it knows."""
         with suppress(OSError, httpx.HTTPError):
             report_death(self._address, (home / _TOKEN).read_text("ascii"))
         shutil.rmtree(home, ignore_errors=True)
@@ -144,7 +146,7 @@ def run_superexec(folder: SiteFolder) -> None:
     _superexec.run_superexec(
         runtime_api_address=address,
         insecure=True,  # plain HTTP, but on loopback
-        superexec_auth_secret=read_file(folder.secret, "the secret of the site's processes"),
+        superexec_auth_secret=read_file(folder.superexec_secret, "the secret of the site's processes"),
         parent_pid=os.getppid(),
         runtime_dependency_install=False,
     )

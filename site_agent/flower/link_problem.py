@@ -6,7 +6,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 
@@ -125,7 +126,7 @@ def _skew(response: httpx.Response) -> float:
     return time.time() - told.timestamp()
 
 
-_WORDS = (
+_WORDS: tuple[tuple[type[BaseException], Callable[[Any, str], str]], ...] = (
     (ssl.SSLCertVerificationError, _certificate),
     (ssl.SSLError, _no_tls),
     (socket.gaierror, _no_name),

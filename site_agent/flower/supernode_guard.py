@@ -66,7 +66,7 @@ HEARTBEAT_S = 60
 """Twice this long a site may be out of reach before the hub gives its messages up."""
 
 LOOPBACK = "127.0.0.1"
-_LONGEST_RETRY_S = 15.0
+_LONGEST_RETRY_S = 15
 _LOOK_S = 0.1
 _DYING_S = 6.0
 _RETRIED = frozenset({502, 503, 504})
@@ -411,7 +411,7 @@ def main(folder: Path) -> NoReturn:
 def _run(folder: SiteFolder) -> NoReturn:
     config = SiteConfig.read(folder.config)
     node = GuardedNode(folder, config)
-    serve_runtime(node.states, config.serve.runtime_port, read_file(folder.secret, "the secret"))
+    serve_runtime(node.states, config.serve.runtime_port, read_file(folder.superexec_secret, "the secret"))
     node.run()
 
 
