@@ -1,4 +1,4 @@
-"""The tables of a catalogue, but for outcomes, which have their own file."""
+"""The tables of a catalogue, but for outcomes and the log, which have their own files."""
 
 import sqlalchemy as sa
 
@@ -30,15 +30,6 @@ border = sa.Table(
     sa.Column("distance", sa.String(64), primary_key=True),
     sa.Column("to_earlier", sa.LargeBinary, nullable=False),
     sa.Column("from_earlier", sa.LargeBinary, nullable=False),
-)
-event = sa.Table(
-    "event",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("kind", sa.String(32), nullable=False),
-    sa.Column("job_id", sa.String(64), nullable=False),
-    sa.Column("detail", sa.LargeBinary, nullable=False),
 )
 run = sa.Table(
     "run",

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator import outcome_table, schema
+from aggregator.log import storage as log_storage
 from aggregator.outcome_table import Imported
 from aggregator.outcomes import Outcome
 from federation.canonical import canonical_json
@@ -130,7 +131,9 @@ class Catalogue:
             StoreError: If the disk is full or the file cannot be written.
         """
         with self._errors(), self._engine.begin() as connection:
-            yield CatalogueWriter(connection)
+            writer = CatalogueWriter(connection)
+            yield writer
+            writer.write_log()
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -257,8 +260,8 @@ class Catalogue:
     def events(self) -> list[dict[str, Any]]:
         """Return what happened, oldest first."""
         with self._errors(), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(schema.event).order_by(schema.event.c.id)).all()
-        return [{"at": r.at, "kind": r.kind, "job": r.job_id, **json.loads(r.detail)} for r in rows]
+            entries = list(log_storage.entries(connection))
+        return [{"at": e.at, "kind": e.kind, "job": e.job_id, **e.detail} for e in entries]
 
     def shared_images(self) -> dict[str, list[str]]:
         """Return group → addresses of tasks that share images, as the latest run was configured with."""
@@ -309,6 +312,7 @@ class CatalogueWriter:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self._happened: list[log_storage.Happening] = []
 
     def add_space(self, space: Space) -> None:
         """Store a space, or mark a known one as used last."""
@@ -381,9 +385,13 @@ class CatalogueWriter:
         outcome_table.remove(self._connection, outcomes)
 
     def add_event(self, kind: str, job_id: str, **detail: Any) -> None:
-        """Append to the record of what happened."""
-        row = {"at": time.time(), "kind": kind, "job_id": job_id, "detail": canonical_json(detail)}
-        self._connection.execute(sa.insert(schema.event).values(row))
+        """Append to the log of what happened, at the end of the transaction; see docs/log.md."""
+        self._happened.append(log_storage.Happening(kind, job_id, detail))
+
+    def write_log(self) -> None:
+        """Write what was appended to the log; from then on other writers wait for the transaction's end."""
+        log_storage.append(self._connection, self._happened)
+        self._happened.clear()
 
     def finish_run(self, job_id: str, space: Space, summary: dict[str, Any]) -> None:
         """Record how a run ended; the same job run again replaces its summary."""
