@@ -63,3 +63,8 @@ class HubFolder:
     def logs(self) -> Path:
         """Logs of the processes of ``fedprint hub serve``."""
         return self.path / "logs"
+
+    @property
+    def supervisor_status(self) -> Path:
+        """What the supervisor of ``fedprint hub serve`` says of its processes."""
+        return self.flower / "processes.json"

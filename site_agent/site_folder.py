@@ -75,3 +75,13 @@ class SiteFolder:
     def logs(self) -> Path:
         """Logs of the processes of ``fedprint site serve``."""
         return self.path / "logs"
+
+    @property
+    def connection_status(self) -> Path:
+        """What the SuperNode says of its connection to the hub."""
+        return self.flower / "status.json"
+
+    @property
+    def supervisor_status(self) -> Path:
+        """What the supervisor of ``fedprint site serve`` says of its processes."""
+        return self.flower / "processes.json"
