@@ -110,6 +110,12 @@ class MessageError(FedprintError):
     code = "message"
 
 
+class SealError(MessageError):
+    """A sealed message is malformed, altered, or sealed for somebody else."""
+
+    code = "seal"
+
+
 class RoundError(FedprintError):
     """A round of secure aggregation cannot go on."""
 

@@ -1,25 +1,30 @@
-"""Flower's entry to a site: decode the message, do the job, encode the reply.
+"""Flower's entry to a site: open and decode the message, do the job, encode and seal the reply.
 
-Whatever goes wrong, only a code leaves; the text stays in the site's log.
+Requests are opened and replies sealed here, so that nothing else at the site knows of it. Whatever goes
+wrong, only a code leaves; the text stays in the site's log.
 """
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from flwr.app import Context, Error, Message
+from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from federation.errors import ConfigError, FedprintError
 from federation.messages import FingerprintRequest, ListenRequest, SiteReply
-from federation.round_messages import StepReply, read_request
+from federation.round_messages import RoundRequest, StepReply, read_request
+from federation.sealed_record import check_addressed, open_request, seal_reply
 from federation.transfer.messages import RollCallReply, RollCallRequest, TransferReply, TransferRequest
 from site_agent.jobs import Site, fingerprint_tasks, rank_locally
 from site_agent.rounds.participation import answer_round
 from site_agent.transfer.participation import answer_roll_call, answer_step
 
 Reply: TypeAlias = SiteReply | StepReply | TransferReply | RollCallReply
+Request = TypeVar(
+    "Request", FingerprintRequest, ListenRequest, RoundRequest, TransferRequest, RollCallRequest
+)
 log = logging.getLogger("fedprint.site")
 app = ClientApp()
 
@@ -30,53 +35,59 @@ REFUSED = 100
 @app.query("fingerprint")
 def fingerprint(message: Message, context: Context) -> Message:
     """Answer a request for fingerprints."""
-    return _answer(
-        message,
-        context,
-        lambda site: fingerprint_tasks(site, FingerprintRequest.from_record(message.content)),
-    )
+    return _answer(message, context, FingerprintRequest.from_record, fingerprint_tasks)
 
 
 @app.query("listen")
 def listen(message: Message, context: Context) -> Message:
     """Rank the catalogue for the site's own tasks; nothing leaves but 'done'."""
-    return _answer(
-        message, context, lambda site: rank_locally(site, ListenRequest.from_record(message.content))
-    )
+    return _answer(message, context, ListenRequest.from_record, rank_locally)
 
 
 @app.query("round")
 def take_part(message: Message, context: Context) -> Message:
     """Answer one step of a round in which a cohort sums its sketches."""
-    return _answer(message, context, lambda site: answer_round(site, read_request(message.content)))
+    return _answer(message, context, read_request, answer_round)
 
 
 @app.query("transfer")
 def work_on_step(message: Message, context: Context) -> Message:
     """Work on a step of a transfer experiment for a while."""
-    return _answer(
-        message, context, lambda site: answer_step(site, TransferRequest.from_record(message.content))
-    )
+    return _answer(message, context, TransferRequest.from_record, answer_step)
 
 
 @app.query("roll_call")
 def answer_to_name(message: Message, context: Context) -> Message:
     """Say who is here, and what the policy lets it take part in."""
-    return _answer(
-        message, context, lambda site: answer_roll_call(site, RollCallRequest.from_record(message.content))
-    )
+    return _answer(message, context, RollCallRequest.from_record, answer_roll_call)
 
 
-def _answer(message: Message, context: Context, job: Callable[[Site], Reply]) -> Message:
+def _answer(
+    message: Message,
+    context: Context,
+    read: Callable[[RecordDict], Request],
+    job: Callable[[Site, Request], Reply],
+) -> Message:
     try:
         site = Site.open(_config_path(context))
-        return Message(job(site).to_record(site.identity), reply_to=message)
+        return Message(_sealed_answer(site, message.content, read, job), reply_to=message)
     except FedprintError as error:
         log.error("request refused: %s", error)
         return Message(Error(REFUSED, error.code), reply_to=message)
     except Exception:
         log.exception("request failed")
         return Message(Error(REFUSED, "internal"), reply_to=message)
+
+
+def _sealed_answer(
+    site: Site,
+    sealed: RecordDict,
+    read: Callable[[RecordDict], Request],
+    job: Callable[[Site, Request], Reply],
+) -> RecordDict:
+    request = read(open_request(sealed, site.identity))
+    check_addressed(request.job, site.identity)
+    return seal_reply(job(site, request).to_record(site.identity), request.job)
 
 
 def _config_path(context: Context) -> Path:

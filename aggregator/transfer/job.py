@@ -264,7 +264,7 @@ class _Run:
         )
 
     def _asking(self, message_type: str) -> Asking:
-        return Asking(self.grid, self.aggregator, self.job_id, message_type)
+        return Asking(self.grid, self.aggregator, self.job_id, message_type, self.hub.roster)
 
     def _summary(
         self, queue: Queue, present: RoundResult[RollCallReply], outcomes: Bridged
