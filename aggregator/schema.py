@@ -1,4 +1,4 @@
-"""The tables of a catalogue, but for outcomes and the log, which have their own files."""
+"""The tables of a catalogue, but for outcomes and the tree of the log, which have their own files."""
 
 import sqlalchemy as sa
 
@@ -30,6 +30,15 @@ border = sa.Table(
     sa.Column("distance", sa.String(64), primary_key=True),
     sa.Column("to_earlier", sa.LargeBinary, nullable=False),
     sa.Column("from_earlier", sa.LargeBinary, nullable=False),
+)
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("leaf_index", sa.BigInteger, primary_key=True, autoincrement=False),
+    # Copies of what the leaf says, to look for; only the leaf counts.
+    sa.Column("kind", sa.String(64), nullable=False, index=True),
+    sa.Column("job_id", sa.String(64), nullable=False, index=True),
+    sa.Column("leaf", sa.LargeBinary, nullable=False),
 )
 run = sa.Table(
     "run",

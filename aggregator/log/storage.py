@@ -10,12 +10,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from aggregator import schema
 from aggregator.log import tables
 from aggregator.log.tree import StoredTree
 from federation.log.entry import Entry
 from federation.log.merkle import leaf_hash
 
-_event, _size = tables.event, tables.log_size
+_event, _size = schema.event, tables.log_size
 _ROW = 1
 
 

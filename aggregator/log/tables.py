@@ -1,18 +1,9 @@
-"""The tables of the log."""
+"""The tables of the log beside ``event``, which holds the entries."""
 
 import sqlalchemy as sa
 
 from aggregator.schema import metadata
 
-event = sa.Table(
-    "event",
-    metadata,
-    sa.Column("leaf_index", sa.BigInteger, primary_key=True, autoincrement=False),
-    # Copies of what the leaf says, to look for; only the leaf counts.
-    sa.Column("kind", sa.String(64), nullable=False, index=True),
-    sa.Column("job_id", sa.String(64), nullable=False, index=True),
-    sa.Column("leaf", sa.LargeBinary, nullable=False),
-)
 log_node = sa.Table(
     "log_node",
     metadata,

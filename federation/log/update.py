@@ -1,4 +1,4 @@
-"""What a site is told of the log: a head, why it follows from the last one, and the entries about the site."""
+"""What a site is told of the log: a head, why it follows from the last one, and entries about the site."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -130,7 +130,7 @@ class LogUpdate:
         proven = verifies_inclusion(leaf_hash(logged.leaf), logged.index, size, root, logged.proof)
         if not (listed and proven):
             raise LogContradictionError(
-                f"entry {logged.index} ({entry.kind}) is not in the log of size {size} that is said to hold it",
+                f"entry {logged.index} ({entry.kind}) is not in the log of size {size} as was said",
                 remedy=RESTORED,
             )
 
