@@ -380,6 +380,10 @@ class CatalogueWriter:
         """
         return outcome_table.add(self._connection, outcomes, replace=replace)
 
+    def outcomes(self) -> list[Outcome]:
+        """Return the measured outcomes as this transaction leaves them."""
+        return outcome_table.read(self._connection)
+
     def remove_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Delete measured outcomes that are there."""
         outcome_table.remove(self._connection, outcomes)

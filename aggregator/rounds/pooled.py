@@ -299,8 +299,9 @@ class _Pooling:
 
 
 def _told(kept: KeptRound) -> dict[str, Any]:
-    """Return what the log tells of a round to everybody whom its terms name."""
-    return kept.told() | {"sites": list(kept.terms.members)}
+    """Return what the log tells of a round to everybody whom its terms name: not why somebody left it."""
+    left = {step: sorted(departed) for step, departed in kept.departures().items()}
+    return kept.told() | {"departures": left, "sites": list(kept.terms.members)}
 
 
 def _is_due(cohort: CohortConfig, kept: KeptRound) -> bool:
