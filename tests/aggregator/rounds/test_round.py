@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -9,6 +10,7 @@ from factories import make_fingerprint, make_identity, make_space
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
+from sealed_wire import answering, heard, opened
 
 from aggregator.rounds.round import INVALID_REPLY, NO_REPLY, ask_everyone
 from deploy.inprocess import Node, run_in_process
@@ -24,13 +26,13 @@ def honest(identity):
 
     @app.query("fingerprint")
     def answer(message, _context):
-        return Message(reply_of(identity, message).to_record(identity), reply_to=message)
+        return answering(message, identity, reply_of(identity, message).to_record(identity))
 
     return app
 
 
 def reply_of(identity, message, **changes):
-    request = FingerprintRequest.from_record(message.content)
+    request = FingerprintRequest.from_record(heard(message, identity))
     fingerprint = make_fingerprint(identity, "t", request.space).to_bytes()
     fields = {"job_id": request.job.job_id, "nonce": request.job.nonce} | changes
     return SiteReply(identity.name, results=(TaskResult("t", DONE, fingerprint),), **fields)
@@ -80,14 +82,14 @@ def test_every_honest_site_is_heard(identities, roster):
 
 def test_every_node_gets_a_nonce_of_its_own(identities, roster):
     _, grid = ask([honest(identity) for identity in identities.values()], roster)
-    down = [sent.message for sent in grid.sent if sent.direction == "down"]
+    down = [sent.message for sent in opened(grid.sent) if sent.direction == "down"]
     nonces = {FingerprintRequest.from_record(message.content).job.nonce for message in down}
     assert len(nonces) == len(down) == 3
 
 
 def test_every_request_of_a_round_is_signed_by_the_same_aggregator(identities, roster):
     _, grid = ask([honest(identity) for identity in identities.values()], roster)
-    down = [sent.message.content for sent in grid.sent if sent.direction == "down"]
+    down = [sent.message.content for sent in opened(grid.sent) if sent.direction == "down"]
     assert len({FingerprintRequest.from_record(record).job.aggregator for record in down}) == 1
 
 
@@ -122,16 +124,19 @@ def test_an_error_code_is_the_reason_when_only_one_site_is_missing(identities, r
 
 
 def lies(identities):
-    bern, cork = identities["bern"], identities["cork"]
+    cork = identities["cork"]
 
     def in_anothers_name(message):
-        return Message(reply_of(bern, message).to_record(cork), reply_to=message)
+        reply = replace(reply_of(cork, message), site="bern")
+        return answering(message, cork, reply.to_record(cork))
 
     def replayed(message):
-        return Message(reply_of(cork, message, nonce="00" * 16).to_record(cork), reply_to=message)
+        reply = reply_of(cork, message, nonce="00" * 16)
+        return answering(message, cork, reply.to_record(cork))
 
     def for_another_job(message):
-        return Message(reply_of(cork, message, job_id="job-0").to_record(cork), reply_to=message)
+        reply = reply_of(cork, message, job_id="job-0")
+        return answering(message, cork, reply.to_record(cork))
 
     def echoed(message):
         return Message(message.content, reply_to=message)
