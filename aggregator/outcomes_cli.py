@@ -118,7 +118,7 @@ def template(
     store = open_catalogue(catalogue)
     addresses = _addresses(store)
     if not addresses:
-        raise StoreError(f"catalogue {store.path} holds no task", remedy="fingerprint some tasks first")
+        raise StoreError(f"catalogue {store.place} holds no task", remedy="fingerprint some tasks first")
     lines = [f"# {address}" for address in addresses] if not pairs else []
     if pairs:
         for seed in range(seeds):

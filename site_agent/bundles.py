@@ -145,7 +145,8 @@ class Bundles:
         path = _place(self._approved, digest)
         if not path.exists():
             raise BundleError(
-                f"the app bundle {digest} is not approved here", remedy="fedprint site approve lists the approved"
+                f"the app bundle {digest} is not approved here",
+                remedy="fedprint site approve lists the approved",
             )
         remove_durably(path)
         self._state.record(REVOKED, bundle=digest)

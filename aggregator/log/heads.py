@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from aggregator.log import storage, tables
+from aggregator import schema
+from aggregator.log import storage
 from aggregator.log.tree import StoredTree
 from federation.canonical import canonical_json
 from federation.identity import Identity
 from federation.log.tree_head import CoSignedHead, SignedHead, log_id
 
-_head, _witness = tables.log_head, tables.log_witness
+_head, _witness = schema.log_head, schema.log_witness
 
 
 def sign_head(connection: sa.Connection, aggregator: Identity) -> SignedHead:

@@ -11,12 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from aggregator import schema
-from aggregator.log import tables
 from aggregator.log.tree import StoredTree
+from aggregator.upsert import insert_new
 from federation.log.entry import Entry
 from federation.log.merkle import leaf_hash
 
-_event, _size = schema.event, tables.log_size
+_event, _node, _size = schema.event, schema.log_node, schema.log_size
 _ROW = 1
 
 
@@ -60,7 +60,7 @@ def append(connection: sa.Connection, happenings: Iterable[Happening]) -> None:
         tree.append(leaf_hash(leaf))
         rows.append({"leaf_index": index, "kind": entry.kind, "job_id": entry.job_id, "leaf": leaf})
     connection.execute(sa.insert(_event), rows)
-    connection.execute(sa.insert(tables.log_node), tree.new_nodes())
+    connection.execute(sa.insert(_node), tree.new_nodes())
 
 
 def size_of(connection: sa.Connection) -> int:
@@ -98,18 +98,6 @@ def _take(connection: sa.Connection, n: int) -> int:
     moved = sa.update(_size).where(_size.c.id == _ROW).values(size=_size.c.size + n)
     if not connection.execute(moved).rowcount:
         # Of two writers that begin a log at once, one waits here for the other, and both move on.
-        _begin(connection)
+        insert_new(connection, _size, [{"id": _ROW, "size": 0}])
         connection.execute(moved)
     return size_of(connection) - n
-
-
-def _begin(connection: sa.Connection) -> None:
-    row = {"id": _ROW, "size": 0}
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert
-
-        connection.execute(insert(_size).values(row).on_conflict_do_nothing())
-    else:
-        from sqlalchemy.dialects.sqlite import insert as insert_into_sqlite
-
-        connection.execute(insert_into_sqlite(_size).values(row).on_conflict_do_nothing())

@@ -1,14 +1,14 @@
-"""The tree of the stored log: roots of complete subtrees are kept, so that everything takes O(log n) of them."""
+"""The tree of the stored log: roots of complete subtrees are kept, so that all takes O(log n) of them."""
 
 from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from aggregator.log import tables
+from aggregator import schema
 from federation.errors import LogError
 from federation.log import merkle
 
-_node = tables.log_node
+_node = schema.log_node
 Place = tuple[int, int]
 """Level (0: leaves) and position of the root of a complete subtree."""
 

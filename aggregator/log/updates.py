@@ -36,7 +36,9 @@ def updates(
     tree = StoredTree(connection, signed.size)
     if sum(map(len, about.values())) >= _MANY:
         tree.preload()
-    shown = {site: OthersHead(head, tree.consistency(head.signed.size)) for site, head in _fitting(last, signed)}
+    shown = {
+        site: OthersHead(head, tree.consistency(head.signed.size)) for site, head in _fitting(last, signed)
+    }
     return {
         site: LogUpdate(
             signed,

@@ -7,7 +7,7 @@ anybody, unless the cohort's ``refresh_days`` are over.
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -317,6 +317,6 @@ def _require_own_catalogue(catalogue: Catalogue, space: Space) -> None:
         return
     if known.space_id != space.space_id:
         raise ConfigError(
-            f"catalogue {catalogue.path} is that of space {known.space_id[:12]}",
+            f"catalogue {catalogue.place} is that of space {known.space_id[:12]}",
             remedy="give calibration a hub file with a catalogue of its own",
         )

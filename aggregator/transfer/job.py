@@ -121,7 +121,7 @@ def run_transfer_job(
     aggregator = Identity.load_or_create(hub.consortium, hub.key)
     catalogue = Catalogue(hub.catalogue, create=True)
     try:
-        with locked(hub.catalogue.parent / _LOCK):
+        with locked(hub.catalogue.folder / _LOCK):
             run = _Run(grid, hub, job_id, plan, conditions, aggregator, catalogue)
             with recorded_job(catalogue, job_id, JOB):
                 summary, nodes = run.run()
@@ -245,14 +245,14 @@ class _Run:
         return board
 
     def _lost_models(self, board: Board) -> set[str]:
-        models = ModelFiles.beside(self.catalogue.path)
+        models = ModelFiles.beside(self.catalogue.place)
         needed = {step.model_id for site in board.sites() for step in board.steps_of(site)}
         for average in board.averages():
             needed |= {average.start} | {_model_of(board, average, i) for i in range(len(average.steps))}
         return {model_id for model_id in needed if model_id is not None and not models.has(model_id)}
 
     def _scheduler(self, board: Board, queue: Queue, present: RoundResult[RollCallReply]) -> Scheduler:
-        models = ModelFiles.beside(self.catalogue.path)
+        models = ModelFiles.beside(self.catalogue.place)
         averager = Averager(
             models,
             self.aggregator,

@@ -21,6 +21,7 @@ from aggregator.transfer.experiment import Experiment, Finding
 from aggregator.transfer.offers import Offers
 from aggregator.transfer.plan import TransferPlan
 from aggregator.transfer.setup import Pair
+from aggregator.upsert import insert_new, insert_or_replace
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import StoreError, UnknownNameError
 from federation.log.kinds import STEP
@@ -159,10 +160,8 @@ class Queue:
             }
             for each in work
         ]
-        insert = sa.insert(_step).prefix_with("OR IGNORE", dialect="sqlite")
         with self.catalogue.transaction() as connection:
-            if rows:
-                connection.execute(insert, rows)
+            insert_new(connection, _step, rows)
             for row in rows:
                 mine = sa.and_(_step.c.step_id == row["step_id"], _step.c.state != DONE)
                 other = sa.and_(mine, _step.c.plan_id != self.plan_id)
@@ -212,11 +211,10 @@ class Queue:
         Args:
             findings: Position in the plan → finding.
         """
-        insert = sa.insert(_experiment).prefix_with("OR REPLACE", dialect="sqlite")
         rows = [self._row(position, finding) for position, finding in findings.items()]
         if rows:
             with self.catalogue.transaction() as connection:
-                connection.execute(insert, rows)
+                insert_or_replace(connection, _experiment, rows)
 
     def forget_others(self, experiments: Collection[Experiment]) -> None:
         """Remove experiments that the plan does not have any more, such as of a task that left."""
@@ -236,8 +234,7 @@ class Queue:
     def findings(self) -> list[Finding]:
         """Return how far every experiment is, in the order of the plan."""
         query = sa.select(_experiment).where(_experiment.c.plan_id == self.plan_id)
-        with self.catalogue.transaction() as connection:
-            rows = connection.execute(query.order_by(_experiment.c.position)).all()
+        rows = self.catalogue.read(lambda c: c.execute(query.order_by(_experiment.c.position)).all())
         return [_finding(row) for row in rows]
 
     def steps(self, step_ids: Collection[str] | None = None) -> list[QueuedStep]:
@@ -276,10 +273,7 @@ class Queue:
 
 def known_plans(catalogue: Catalogue) -> list[KnownPlan]:
     """Return every plan that was begun, the latest last."""
-    with catalogue.transaction() as connection:
-        if not sa.inspect(connection).has_table(_plan.name):
-            return []
-        rows = connection.execute(sa.select(_plan).order_by(_plan.c.began_at)).all()
+    rows = catalogue.read(lambda c: c.execute(sa.select(_plan).order_by(_plan.c.began_at)).all())
     return [_known_plan(row) for row in rows]
 
 
@@ -294,7 +288,7 @@ def find_plan(catalogue: Catalogue, name: str = "") -> KnownPlan:
     if not found:
         named = ", ".join(sorted({known.plan.name for known in plans}))
         raise UnknownNameError(
-            f"catalogue {catalogue.path} knows no transfer plan {name}".rstrip(),
+            f"catalogue {catalogue.place} knows no transfer plan {name}".rstrip(),
             remedy=f"choose from: {named}" if named else "run one with `fedprint transfer run`",
         )
     return found[-1]
@@ -302,8 +296,7 @@ def find_plan(catalogue: Catalogue, name: str = "") -> KnownPlan:
 
 def _read_steps(catalogue: Catalogue, wanted: sa.ColumnElement[bool]) -> list[QueuedStep]:
     query = sa.select(_step).where(wanted).order_by(_step.c.added_at, _step.c.step_id)
-    with catalogue.transaction() as connection:
-        rows = connection.execute(query).all()
+    rows = catalogue.read(lambda c: c.execute(query).all())
     return [_queued_step(row) for row in rows]
 
 
