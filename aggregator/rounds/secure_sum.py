@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from aggregator.rounds.round import CODE, NO_REPLY, Asking, RoundResult, ask_every_node, ask_sites
+from aggregator.rounds.round import CODE, FAILED, NO_REPLY, Asking, RoundResult, ask_every_node, ask_sites
 from aggregator.rounds.round_files import Closed, Departed
 from aggregator.rounds.round_store import KeptRound, RoundStore
 from federation.errors import (
@@ -49,7 +49,6 @@ Waiting: TypeAlias = Advertising | Later
 _ASKS: Mapping[type[Waiting], str] = {
     Advertising: ADVERTISE, Sharing: SHARE, Masking: MASK, Confirming: CONFIRM, Revealing: UNMASK,
 }  # fmt: skip
-FAILED = "failed"
 _PASSING = frozenset({NO_REPLY, FAILED, FedprintError.code, StoreError.code, DeadlineError.code})
 """Reasons that may be gone when a site is asked again."""
 
