@@ -36,9 +36,8 @@ def updates(
     tree = StoredTree(connection, signed.size)
     if sum(map(len, about.values())) >= _MANY:
         tree.preload()
-    shown = {
-        site: OthersHead(head, tree.consistency(head.signed.size)) for site, head in _fitting(last, signed)
-    }
+    fitting = _fitting(last, signed)
+    shown = {site: OthersHead(head, tree.consistency(head.signed.size)) for site, head in fitting}
     return {
         site: LogUpdate(
             signed,

@@ -17,7 +17,7 @@ from federation.errors import FedprintError
 from federation.identity import Identity
 from federation.log.kinds import WITNESS_REFUSED
 from federation.log.messages import BEHIND, QUERY_WITNESS, WitnessReply, WitnessRequest
-from federation.log.tree_head import CoSignedHead, SignedHead
+from federation.log.tree_head import CoSignedHead, SignedHead, log_id
 from federation.messages import DONE
 
 log = logging.getLogger("fedprint.hub")
@@ -134,4 +134,4 @@ class Witnessing:
 
     @property
     def _log_id(self) -> str:
-        return heads.log_id(self.aggregator.public_key)
+        return log_id(self.aggregator.public_key)
