@@ -14,18 +14,27 @@ from flwr.clientapp import ClientApp
 
 from federation import logs
 from federation.errors import ConfigError, FedprintError
+from federation.log.messages import WitnessReply, WitnessRequest
 from federation.messages import FingerprintRequest, ListenRequest, SiteReply
 from federation.round_messages import RoundRequest, StepReply, read_request
 from federation.sealed_record import check_addressed, open_request, seal_reply
 from federation.transfer.messages import RollCallReply, RollCallRequest, TransferReply, TransferRequest
 from site_agent.events import SENT
+from site_agent.hub_log.copy import require_undisputed
+from site_agent.hub_log.witness import answer_witness
 from site_agent.jobs import Site, fingerprint_tasks, rank_locally
 from site_agent.rounds.participation import answer_round
 from site_agent.transfer.participation import answer_roll_call, answer_step
 
-Reply: TypeAlias = SiteReply | StepReply | TransferReply | RollCallReply
+Reply: TypeAlias = SiteReply | StepReply | TransferReply | RollCallReply | WitnessReply
 Request = TypeVar(
-    "Request", FingerprintRequest, ListenRequest, RoundRequest, TransferRequest, RollCallRequest
+    "Request",
+    FingerprintRequest,
+    ListenRequest,
+    RoundRequest,
+    TransferRequest,
+    RollCallRequest,
+    WitnessRequest,
 )
 log = logging.getLogger("fedprint.site")
 app = ClientApp()
@@ -65,6 +74,12 @@ def answer_to_name(message: Message, context: Context) -> Message:
     return _answer(message, context, RollCallRequest.from_record, answer_roll_call)
 
 
+@app.query("witness")
+def witness(message: Message, context: Context) -> Message:
+    """Verify and co-sign the aggregator's log."""
+    return _answer(message, context, WitnessRequest.from_record, answer_witness)
+
+
 def _answer(
     message: Message,
     context: Context,
@@ -91,6 +106,7 @@ def _sealed_answer(
     request = read(open_request(sealed, site.identity))
     asked = request.job
     check_addressed(asked, site.identity)
+    require_undisputed(site.config, asked.aggregator)
     with logs.job(asked.job_id):
         reply = seal_reply(job(site, request).to_record(site.identity), asked)
         site.state.record(SENT, job=asked.job_id, aggregator=asked.aggregator, bytes=_n_bytes(reply))
