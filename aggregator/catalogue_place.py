@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import sqlalchemy as sa
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo
 from sqlalchemy.exc import ArgumentError
 
 from federation.errors import ConfigError
@@ -127,9 +127,15 @@ class CataloguePlace:
 
 PlaceLike: TypeAlias = Path | str | CataloguePlace
 
+
+def _configured(place: PlaceLike, info: ValidationInfo) -> CataloguePlace:
+    """Return the place that a configuration file names; relative paths start at its folder."""
+    return CataloguePlace.of(place, (info.context or {}).get("base", Path()))
+
+
 CatalogueField = Annotated[
     CataloguePlace,
-    BeforeValidator(CataloguePlace.of),
+    BeforeValidator(_configured),
     PlainSerializer(lambda place: place.address, return_type=str),
 ]
 """A place in a configuration file: a string."""

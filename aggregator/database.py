@@ -200,4 +200,5 @@ def _configure_file(connection: Any, _record: Any) -> None:
 def _take_turn_at_file(connection: sa.Connection) -> None:
     # A transaction that begins with reading and writes later would fail as soon as another one wrote.
     writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
