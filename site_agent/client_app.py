@@ -1,25 +1,27 @@
 """Flower's entry to a site: decode the message, do the job, encode the reply.
 
 Whatever goes wrong, only a code leaves; the text stays in the site's log.
+
+Every message starts a process of its own, so that each handler imports no more than it needs.
 """
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from federation.errors import ConfigError, FedprintError
 from federation.messages import FingerprintRequest, ListenRequest, SiteReply
-from federation.round_messages import StepReply, read_request
-from federation.transfer.messages import RollCallReply, RollCallRequest, TransferReply, TransferRequest
-from site_agent.jobs import Site, fingerprint_tasks, rank_locally
-from site_agent.rounds.participation import answer_round
-from site_agent.transfer.participation import answer_roll_call, answer_step
+from site_agent.jobs import Site, fingerprint_tasks
 
-Reply: TypeAlias = SiteReply | StepReply | TransferReply | RollCallReply
+if TYPE_CHECKING:
+    from federation.round_messages import StepReply
+    from federation.transfer.messages import RollCallReply, TransferReply
+
+Reply: TypeAlias = "SiteReply | StepReply | TransferReply | RollCallReply"
 log = logging.getLogger("fedprint.site")
 app = ClientApp()
 
@@ -40,6 +42,8 @@ def fingerprint(message: Message, context: Context) -> Message:
 @app.query("listen")
 def listen(message: Message, context: Context) -> Message:
     """Rank the catalogue for the site's own tasks; nothing leaves but 'done'."""
+    from site_agent.local_ranking import rank_locally
+
     return _answer(
         message, context, lambda site: rank_locally(site, ListenRequest.from_record(message.content))
     )
@@ -48,12 +52,18 @@ def listen(message: Message, context: Context) -> Message:
 @app.query("round")
 def take_part(message: Message, context: Context) -> Message:
     """Answer one step of a round in which a cohort sums its sketches."""
+    from federation.round_messages import read_request
+    from site_agent.rounds.participation import answer_round
+
     return _answer(message, context, lambda site: answer_round(site, read_request(message.content)))
 
 
 @app.query("transfer")
 def work_on_step(message: Message, context: Context) -> Message:
     """Work on a step of a transfer experiment for a while."""
+    from federation.transfer.messages import TransferRequest
+    from site_agent.transfer.participation import answer_step
+
     return _answer(
         message, context, lambda site: answer_step(site, TransferRequest.from_record(message.content))
     )
@@ -62,6 +72,9 @@ def work_on_step(message: Message, context: Context) -> Message:
 @app.query("roll_call")
 def answer_to_name(message: Message, context: Context) -> Message:
     """Say who is here, and what the policy lets it take part in."""
+    from federation.transfer.messages import RollCallRequest
+    from site_agent.transfer.participation import answer_roll_call
+
     return _answer(
         message, context, lambda site: answer_roll_call(site, RollCallRequest.from_record(message.content))
     )
