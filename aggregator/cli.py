@@ -32,7 +32,6 @@ from aggregator.recommend import (
     require_released,
 )
 from aggregator.recommender.consortium import consortium_study
-from aggregator.report.catalogue import write_catalogue_report
 from aggregator.rounds_cli import rounds
 from aggregator.store import Catalogue
 from aggregator.study import Scenario
@@ -150,6 +149,8 @@ def report(
     distance: DistanceOption = None,
 ) -> None:
     """Write the catalogue as one HTML page that opens offline."""
+    from aggregator.report.catalogue import write_catalogue_report  # slow to import
+
     store = open_catalogue(catalogue)
     write_catalogue_report(store, output, distance or default_distance(store))
     Console().print(f"report: {output}")
