@@ -206,6 +206,18 @@ class LedgerError(StoreError):
     code = "ledger"
 
 
+class LogError(FedprintError):
+    """The consortium's log, or something that is told of it, is malformed or does not verify."""
+
+    code = "log"
+
+
+class LogContradictionError(LogError):
+    """An aggregator's log was rewritten or cut, or different sites are shown different ones."""
+
+    code = "log-contradiction"
+
+
 class StudyError(FedprintError):
     """The tables of a validation study are missing, malformed or do not fit together."""
 
