@@ -77,6 +77,7 @@ def _put_node_key(folder: SiteFolder) -> None:
 
 def _check_folder(folder: SiteFolder, invitation: Invitation) -> None:
     if not folder.config.exists():
+        _check_begun(folder, invitation)
         return
     name, hub = connection_of(folder.config)
     if name != invitation.site:
@@ -94,6 +95,18 @@ def _check_folder(folder: SiteFolder, invitation: Invitation) -> None:
         raise ConfigError(
             f"{folder.path} belongs to {hub.consortium}, whose hub has the key {hub.public_key[:12]}…",
             remedy="a site serves one hub: choose another folder with --folder",
+        )
+
+
+def _check_begun(folder: SiteFolder, invitation: Invitation) -> None:
+    """Raise where a half-finished answer to another invitation has left files that would stay."""
+    if not folder.invitation.exists():
+        return
+    begun = Invitation.from_bytes(read_file(folder.invitation, "invitation"))
+    if (begun.hub_key, begun.site) != (invitation.hub_key, invitation.site):
+        raise ConfigError(
+            f"{folder.path} holds a half-finished answer of {begun.site} to {begun.consortium}",
+            remedy="choose another folder with --folder, or remove that one",
         )
 
 
