@@ -11,6 +11,8 @@ from rich.markup import escape
 from aggregator import matrix, members_cli
 from aggregator.export import export_catalogue
 from aggregator.forecast_text import forecasts_json, forecasts_text
+from aggregator.jobs.cli import jobs, run, serve
+from aggregator.operations.status_cli import status
 from aggregator.options import (
     CatalogueOption,
     DistanceOption,
@@ -30,7 +32,6 @@ from aggregator.recommend import (
     require_released,
 )
 from aggregator.recommender.consortium import consortium_study
-from aggregator.report.catalogue import write_catalogue_report
 from aggregator.rounds_cli import rounds
 from aggregator.store import Catalogue
 from aggregator.study import Scenario
@@ -51,7 +52,11 @@ app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity 
 
 app.add_typer(outcomes_app, name="outcomes")
 app.command()(rounds)
+app.command()(status)
 members_cli.add_to(app)
+app.command()(serve)
+app.command()(run)
+app.command()(jobs)
 
 
 @app.command()
@@ -144,6 +149,8 @@ def report(
     distance: DistanceOption = None,
 ) -> None:
     """Write the catalogue as one HTML page that opens offline."""
+    from aggregator.report.catalogue import write_catalogue_report  # slow to import
+
     store = open_catalogue(catalogue)
     write_catalogue_report(store, output, distance or default_distance(store))
     Console().print(f"report: {output}")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from aggregator.catalogue_place import SQLITE_FILE, CatalogueField, CataloguePlace
 from aggregator.cohort_config import CohortConfig, check_cohorts
 from aggregator.members import read_members
 from aggregator.serve_config import ServeConfig
@@ -28,11 +29,31 @@ class EnrolledSite(BaseModel):
     public_key: PublicKey = Field(description="its Ed25519 public key, 64 hexadecimal digits")
 
 
+class _Placed(BaseModel):
+    """Of a hub file only where its catalogue is."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    catalogue: CatalogueField = CataloguePlace.of(SQLITE_FILE)
+
+
+def place_in(path: Path) -> CataloguePlace:
+    """Return where the catalogue of a hub file is; nothing else of the file is looked at.
+
+    Raises:
+        ConfigError: If the file is missing or wrong.
+    """
+    return read_config(path, _Placed).catalogue.within(path.resolve().parent)
+
+
 class HubConfig(SamplingConfig):
     """What one aggregator run needs to know."""
 
     consortium: str = Field(description="name of the consortium, shown on the report")
-    catalogue: Path = Field(Path("catalogue.sqlite"), description="SQLite file of the catalogue")
+    catalogue: CatalogueField = Field(
+        CataloguePlace.of(SQLITE_FILE),
+        description="SQLite file of the catalogue, or URL of a database on a PostgreSQL server",
+    )
     space: Path = Field(Path("space.safetensors"), description="the space all sites work in")
     key: Path = Field(Path("hub.key"), description="the aggregator's signing key; made on first use")
     distance: str | None = Field(
@@ -86,8 +107,8 @@ class HubConfig(SamplingConfig):
         """
         config = read_config(path, cls)
         base = path.resolve().parent
-        paths = {name: base / getattr(config, name) for name in ("catalogue", "space", "key")}
-        config = config.model_copy(update=paths)
+        paths = {name: base / getattr(config, name) for name in ("space", "key")}
+        config = config.model_copy(update={"catalogue": config.catalogue.within(base), **paths})
         return config if config.members is None else config._with_members(base / config.members, now)
 
     def _with_members(self, folder: Path, now: float | None) -> "HubConfig":

@@ -110,6 +110,12 @@ class MessageError(FedprintError):
     code = "message"
 
 
+class SealError(MessageError):
+    """A sealed message is malformed, altered, or sealed for somebody else."""
+
+    code = "seal"
+
+
 class RoundError(FedprintError):
     """A round of secure aggregation cannot go on."""
 
@@ -198,6 +204,18 @@ class LedgerError(StoreError):
     """The privacy ledger is missing, damaged or contradicts what else the site keeps."""
 
     code = "ledger"
+
+
+class LogError(FedprintError):
+    """The consortium's log, or something that is told of it, is malformed or does not verify."""
+
+    code = "log"
+
+
+class LogContradictionError(LogError):
+    """An aggregator's log was rewritten or cut, or different sites are shown different ones."""
+
+    code = "log-contradiction"
 
 
 class StudyError(FedprintError):

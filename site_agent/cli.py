@@ -7,15 +7,19 @@ import typer
 from rich.console import Console
 
 from federation.errors import ConfigError
-from site_agent import joining_cli
+from site_agent import joining_cli, serve_cli
 from site_agent.joining_cli import answer_invitation
 from site_agent.ledger_cli import app as ledger_app
+from site_agent.operations.status_cli import status
 
 # Commands import what they need inside the function: a hub's commands must not wait for a site's libraries.
 
 app = typer.Typer(no_args_is_help=True, help="A site: its policy, its privacy ledger, its datasets.")
 app.add_typer(ledger_app, name="ledger")
+app.command()(status)
 joining_cli.add_to(app)
+app.command()(serve_cli.serve)
+app.command()(serve_cli.approve)
 
 
 @app.callback()
