@@ -104,7 +104,7 @@ def check(
 
     from site_agent.checking import approve_cards, check_site, described
     from site_agent.config import SiteConfig
-    from site_agent.readiness.check import check_deployment, is_ready
+    from site_agent.deployment_check.check import check_deployment, is_ready
 
     config = config / "site.toml" if config.is_dir() else config
     site = SiteConfig.read(config)

@@ -57,8 +57,7 @@ def join(folder: SiteFolder, invitation: Invitation, now: float) -> Joined:
     """
     invitation.check_time(now)
     _check_folder(folder, invitation)
-    for private in (folder.state, folder.invitation.parent):
-        make_private(private)
+    _make_folders(folder)
     identity = Identity.load_or_create(invitation.site, SiteState(folder.state).key_path)
     _put_node_key(folder)
     write_atomically(folder.ca_certificate, invitation.ca_certificate.encode())
@@ -68,6 +67,13 @@ def join(folder: SiteFolder, invitation: Invitation, now: float) -> Joined:
     enrolment = _enrolment(folder, invitation, identity, now)
     create_atomically(folder.config, _site_text(invitation).encode())
     return Joined(invitation, folder.enrolment(invitation.site), enrolment.compared)
+
+
+def _make_folders(folder: SiteFolder) -> None:
+    """Make the site's folders; a site folder that is there already stays as open as its owner made it."""
+    own = () if folder.path.exists() else (folder.path,)
+    for private in (*own, folder.state, folder.invitation.parent, folder.approved_bundles.parent):
+        make_private(private)
 
 
 def _put_node_key(folder: SiteFolder) -> None:

@@ -78,4 +78,4 @@ def members(guests: Guests, now: float = NOW) -> dict[str, Membership]:
 def events(guests: Guests) -> list[str]:
     """Return the kinds of what was logged, oldest first."""
     with Catalogue(guests.hub.config.catalogue).transaction() as connection:
-        return [row.kind for row in connection.execute(select(event).order_by(event.c.id))]
+        return [row.kind for row in connection.execute(select(event).order_by(event.c.leaf_index))]

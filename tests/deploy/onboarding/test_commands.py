@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from federation.errors import ConfigError, EnrolmentError
-from site_agent.readiness.check import is_ready
+from site_agent.deployment_check.check import is_ready
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_both_sides_are_shown_the_number_and_the_operator_is_asked(desk):
     assert "nobody yet" not in fp("hub", "members", "-f", "hub")
     assert "anna: invited" in fp("hub", "members", "-f", "hub")
     fp("hub", "approve", "anna/anna.enrolment.json", "-f", "hub", typed="y\n")
-    assert not (desk / "anna" / "bundles").exists()
+    assert not (desk / "anna" / "bundles" / "approved").exists()
 
 
 def test_nothing_is_approved_without_a_number_or_a_person(desk):

@@ -13,7 +13,7 @@ from site_agent.bundles import Bundles
 from site_agent.deployed_site import DeployedSite
 from site_agent.membership import kept_membership
 from site_agent.policy import Policy
-from site_agent.readiness.finding import Finding, fail, of_expiry, ok, warn
+from site_agent.deployment_check.finding import Finding, fail, of_expiry, ok, warn
 from site_agent.state import SiteState
 
 _OTHERS = 0o077

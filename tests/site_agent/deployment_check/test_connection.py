@@ -5,8 +5,8 @@ import pytest
 from tls_hub import serving
 
 from aggregator.certificates import issue_server, new_authority, new_server_key
-from site_agent.readiness.connection import check_connection
-from site_agent.readiness.finding import State
+from site_agent.deployment_check.connection import check_connection
+from site_agent.deployment_check.finding import State
 from site_agent.serve_config import HubConnection
 
 DAY = 86_400
