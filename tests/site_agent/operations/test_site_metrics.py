@@ -180,7 +180,7 @@ def log_is_a_folder(site):
 )
 def test_a_part_that_cannot_be_read_is_named_and_the_others_are_there(site, damage, part, code):
     site.release("job-1")
-    say_what_runs(folder_of(site).processes, supernode=0)
+    say_what_runs(folder_of(site).supervisor_status, supernode=0)
     damage(site)
     found = metrics(site)
     assert one(found, "fedprint_part_unreadable", part=part, code=code) == 1
@@ -219,7 +219,7 @@ def test_only_the_latest_jobs_are_remembered(site):
 
 
 def test_a_site_is_ready_when_everything_runs_and_the_hub_is_reached(site):
-    say_what_runs(folder_of(site).processes, supernode=0)
+    say_what_runs(folder_of(site).supervisor_status, supernode=0)
     connect(site)
     assert readiness(SiteParts.of(folder_of(site))) == {}
     connect(site, connected=False)
@@ -227,7 +227,7 @@ def test_a_site_is_ready_when_everything_runs_and_the_hub_is_reached(site):
 
 
 def test_it_is_served(site):
-    say_what_runs(folder_of(site).processes, supernode=0)
+    say_what_runs(folder_of(site).supervisor_status, supernode=0)
     connect(site)
     with served(observatory(SiteParts.of(folder_of(site)))) as address:
         status, _, text = fetch(f"{address}/metrics")

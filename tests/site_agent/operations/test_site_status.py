@@ -100,7 +100,7 @@ def test_a_site_without_a_hub_is_told_how_to_get_one(site):
 def test_a_site_that_does_not_run_is_told_to_and_one_without_connection_to_check(site):
     invite(site)
     assert next_steps(site)[0] == "`fedprint site serve FOLDER` starts the site"
-    say_what_runs(SiteFolder(site.folder).processes, supernode=0)
+    say_what_runs(SiteFolder(site.folder).supervisor_status, supernode=0)
     connect(site, connected=False)
     assert "the cable is out" in shown(site)
     assert next_steps(site)[0].startswith("`fedprint site check site.toml`")
