@@ -171,13 +171,13 @@ def renew_certificate(
 ) -> None:
     """Replace the hub's certificate by a new one of the same authority; sites have nothing to do."""
     from aggregator.certificate_renewal import renew_certificate as renew_it
-    from federation.operations.ends import certificate_end
+    from federation.operations.certificate import ends_at
 
     if server_key is not None and server_certificate is None:
         raise ConfigError("--server-key needs --server-certificate", remedy="name the certificate too")
     hub = OperatedHub.open(folder)
     renew_it(hub, server_certificate, server_key)
-    typer.echo(f"the hub's certificate ends on {_day(certificate_end(hub.folder.server_certificate))}")
+    typer.echo(f"the hub's certificate ends on {_day(ends_at(hub.folder.server_certificate))}")
     typer.echo("restart `fedprint hub serve`; it is used from then on")
 
 
