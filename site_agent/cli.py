@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from site_agent.hub_log.cli import verify
 from site_agent.ledger_cli import app as ledger_app
 
 # Commands import what they need inside the function: a hub's commands must not wait for a site's libraries.
 
 app = typer.Typer(no_args_is_help=True, help="A site: its policy, its privacy ledger, its datasets.")
 app.add_typer(ledger_app, name="ledger")
+app.command()(verify)
 
 
 @app.callback()
