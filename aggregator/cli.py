@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from aggregator import matrix
+from aggregator.backup.cli import backup, migrate, restore
 from aggregator.export import export_catalogue
 from aggregator.forecast_text import forecasts_json, forecasts_text
 from aggregator.options import (
@@ -51,6 +52,9 @@ app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity 
 
 app.add_typer(outcomes_app, name="outcomes")
 app.command()(rounds)
+app.command()(backup)
+app.command()(restore)
+app.command()(migrate)
 
 
 @app.command()
