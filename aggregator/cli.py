@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from aggregator import matrix
+from aggregator.backup.cli import backup, migrate, restore
 from aggregator.export import export_catalogue
 from aggregator.forecast_text import forecasts_json, forecasts_text
 from aggregator.log.cli import verify
@@ -58,6 +59,9 @@ app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity 
 app.add_typer(outcomes_app, name="outcomes")
 app.command()(rounds)
 app.command()(verify)
+app.command()(backup)
+app.command()(restore)
+app.command()(migrate)
 
 
 @app.command()

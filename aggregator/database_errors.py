@@ -12,10 +12,24 @@ from federation.errors import StoreError
 _GONE = ("08", "57P01", "57P02", "57P03", "53300")
 """SQLSTATE of a server that cannot be reached, shuts down, starts up or has no connection left."""
 
+_REFUSALS = {
+    "database system is": "57P03",
+    "too many": "53300",
+    "connection slots": "53300",
+    "password": "28P01",
+    "authentication": "28000",
+    "pg_hba.conf": "28000",
+    "certificate": "SSL",
+    "database": "3D000",
+    "role": "28000",
+}
+"""Words of a server that answers but lets nobody in → SQLSTATE."""
+
 _REMEDIES = {
     "53": "free disk space or memory on the database server; what was stored before is unchanged",
     "28": "see that the user exists and that the file in the URL's ?passfile= holds its password",
     "3D": "create the database: `createdb --encoding UTF8 --template template0 NAME`",
+    "SSL": "name the certificate of the server's authority in the URL: ?sslmode=verify-full&sslrootcert=FILE",
     "42501": "let the user of the URL own the database and its schema",
     "55P03": "another process has been writing for a minute: see which one, then do the same again",
 }
@@ -58,18 +72,21 @@ def _explained(error: Exception, place: CataloguePlace) -> StoreError:
         return StoreError(
             f"catalogue {place} cannot be used: {cause}", remedy=_RESTORE if damaged else _CHECK
         )
-    return StoreError(f"catalogue {place} cannot be used: {cause}", remedy=_remedy(error, cause))
+    return StoreError(f"catalogue {place} cannot be used: {cause}", remedy=_remedy(error))
 
 
-def _remedy(error: Exception, cause: str) -> str:
-    state = _state(error) or ("28" if "password" in cause or "authentication" in cause else "")
-    if not state or is_passing(error):
-        return _REMEDIES["28"] if state == "28" else _DO_AGAIN
+def _remedy(error: Exception) -> str:
+    state = _state(error)
+    if state is None or is_passing(error):
+        return _DO_AGAIN
     found = (remedy for start, remedy in _REMEDIES.items() if state.startswith(start))
     return next(found, "nothing was changed; the database server's log says more")
 
 
 def _state(error: BaseException) -> str | None:
-    """SQLSTATE of an error, None where the server was not reached."""
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return str(state) if state else None
+    """SQLSTATE of an error; of a refused connection, for which the driver has none, by its words."""
+    original = getattr(error, "orig", None)
+    stated = getattr(original, "sqlstate", None)
+    if stated or not isinstance(error, OperationalError):
+        return str(stated) if stated else None
+    return next((state for words, state in _REFUSALS.items() if words in str(original)), None)

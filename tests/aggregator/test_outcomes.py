@@ -30,8 +30,8 @@ outcomes = st.builds(
 
 
 @pytest.fixture
-def catalogue(tmp_path):
-    store = Catalogue(tmp_path / "catalogue.sqlite", create=True)
+def catalogue(place):
+    store = Catalogue(place, create=True)
     yield store
     store.close()
 
