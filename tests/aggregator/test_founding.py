@@ -70,6 +70,13 @@ def test_names_may_hold_quotes(tmp_path):
     assert OperatedHub.open(tmp_path / "hub").config.consortium == 'Hearts "and" \\ minds ♥'
 
 
+def test_a_catalogue_on_a_database_server_is_named_by_its_url(tmp_path):
+    url = "postgresql+psycopg://hub:secret@db.example.org/fedprint"
+    hub = found(tmp_path / "hub", database=url)
+    assert f'catalogue = "{url}"' in hub.folder.config.read_text()
+    assert "secret" not in str(hub.config.catalogue)
+
+
 def test_everything_of_a_hub_is_private(tmp_path):
     found(tmp_path / "hub")
     for path in [tmp_path / "hub", *(tmp_path / "hub").rglob("*")]:
