@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -41,6 +42,7 @@ from flwr.supernode.nodestate import NodeStateFactory
 from federation import logs
 from federation.errors import ConfigError, DeploymentError, FedprintError
 from federation.files import read_file
+from federation.node_key import read_node_key
 from federation.supervisor import EX_CONFIG
 from site_agent.bundles import Bundles
 from site_agent.config import SiteConfig
@@ -50,12 +52,9 @@ from site_agent.flower.link_status import LinkStatus
 from site_agent.flower.pauses import IdlePauses, reconnecting_pauses
 from site_agent.flower.presence import Presence, Unanswered
 from site_agent.flower.reply_codes import CRASHED, NOT_APPROVED, reason_of
-from site_agent.node_key import read_node_key
+from site_agent.readiness import check_flower
 from site_agent.site_folder import SiteFolder
 from site_agent.state import SiteState
-
-PINNED = "1.41.0"
-"""The version of Flower whose private names are used here."""
 
 HEARTBEAT_S = 60
 """Twice this long a site may be out of reach before the hub gives its messages up."""
@@ -89,11 +88,7 @@ class GuardedNode:
         if config.hub is None:
             raise ConfigError("site.toml has no [hub]", remedy="fedprint site init INVITATION writes it")
         self._address = config.hub.address
-        self._authority = read_file(
-            config.hub.ca_certificate, "the certificate of the consortium's authority"
-        )
-        key = read_node_key(folder.node_key)
-        self._keys = key, key.public_key()
+        self._ca_certificate, self._node_key = config.hub.ca_certificate, folder.node_key
         self._node_config = {"site-config": str(folder.config)}
         self._bundles = Bundles(folder, SiteState(config.state))
         self._link = LinkStatus(folder.link_status)
@@ -128,7 +123,7 @@ class GuardedNode:
         """Return why it ended; Flower's own context would swallow that."""
         self._cut.clear()
         try:
-            with _loop._init_connection(self._address, False, self._authority, self._keys) as connection:
+            with self._connection() as connection:
                 try:
                     self._work(*connection)
                 except Exception as error:  # noqa: BLE001
@@ -136,6 +131,15 @@ class GuardedNode:
         except Exception as error:  # noqa: BLE001
             return error
         raise AssertionError("the loop of a SuperNode has no end")
+
+    def _connection(self) -> AbstractContextManager[Any]:
+        """Key and certificate are read anew: both are replaced while the site is served."""
+        authority = read_file(self._ca_certificate, "the authority's certificate")
+        key = read_node_key(read_file(self._node_key, "the node key"))
+        connection: AbstractContextManager[Any] = _loop._init_connection(
+            self._address, False, authority, (key, key.public_key())
+        )
+        return connection
 
     def _work(
         self,
@@ -337,6 +341,7 @@ def main(folder: Path) -> NoReturn:
 
 
 def _run(folder: SiteFolder) -> NoReturn:
+    check_flower()
     config = SiteConfig.read(folder.config)
     node = GuardedNode(folder, config)
     serve_runtime(node.states, config.serve.runtime_port, read_file(folder.superexec_secret, "the secret"))
