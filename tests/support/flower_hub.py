@@ -98,6 +98,15 @@ def environment(message, context):
     return answer(message, names=sorted(os.environ))
 
 
+@app.query("nap")
+def nap(message, context):
+    order = message.content["order"]
+    Path(order["begun"]).touch()
+    while not Path(order["enough"]).exists():
+        time.sleep(0.05)
+    return answer(message, text="slept")
+
+
 @app.query("hang")
 def hang(message, context):
     Path(message.content["order"]["pid"]).write_text(str(os.getpid()))
