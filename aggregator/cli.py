@@ -11,6 +11,8 @@ from rich.markup import escape
 from aggregator import matrix
 from aggregator.export import export_catalogue
 from aggregator.forecast_text import forecasts_json, forecasts_text
+from aggregator.jobs.cli import jobs, run, serve
+from aggregator.operations.status_cli import status
 from aggregator.options import (
     CatalogueOption,
     DistanceOption,
@@ -51,6 +53,10 @@ app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity 
 
 app.add_typer(outcomes_app, name="outcomes")
 app.command()(rounds)
+app.command()(status)
+app.command()(serve)
+app.command()(run)
+app.command()(jobs)
 
 
 @app.command()

@@ -68,6 +68,12 @@ class SignatureError(FedprintError):
     code = "signature"
 
 
+class EnrolmentError(FedprintError):
+    """An invitation, an enrolment or a membership is malformed, altered, stale or meant for another."""
+
+    code = "enrolment"
+
+
 class PolicyError(FedprintError):
     """The site's own rules forbid what was asked."""
 
@@ -210,6 +216,18 @@ class DeadlineError(FedprintError):
     """Work was not finished by the deadline of its request."""
 
     code = "deadline"
+
+
+class BundleError(FedprintError):
+    """An app bundle is damaged, or not what it should be."""
+
+    code = "bundle"
+
+
+class DeploymentError(FedprintError):
+    """A process of a deployment cannot start, stopped, or cannot be reached."""
+
+    code = "deployment"
 
 
 class UnknownNameError(FedprintError):

@@ -20,7 +20,14 @@ from aggregator.rounds.missing import Missing
 from aggregator.rounds.round_store import FINISHED, OPENED, KeptRound, RoundStore, same_question
 from aggregator.rounds.secure_sum import SumResult, abandon_expired, secure_sum
 from aggregator.store import Catalogue, Listing
-from federation.errors import ConfigError, FedprintError, FingerprintError, IntakeError, VectorError
+from federation.errors import (
+    ConfigError,
+    FedprintError,
+    FingerprintError,
+    IntakeError,
+    RosterError,
+    VectorError,
+)
 from federation.files import read_file
 from federation.fingerprint import Fingerprint, Provenance
 from federation.identity import Identity
@@ -147,8 +154,15 @@ def terms_of(cohort: CohortConfig, release: PooledRelease, hub: HubConfig, space
     """Return the terms of a new round of a cohort.
 
     Raises:
+        RosterError: If a site of the cohort is no member of the consortium any more.
         TermsError: If no safe round has these terms.
     """
+    gone = sorted(set(cohort.sites) - set(hub.roster))
+    if gone:
+        raise RosterError(
+            f"cohort {cohort.name}: {gone[0]} is no member of the consortium now",
+            remedy="renew its membership, or agree on a cohort without it",
+        )
     return Terms.for_cohort(
         secrets.token_hex(16),
         cohort.name,
