@@ -33,6 +33,7 @@ from site_agent.approval import require_approved
 from site_agent.config import SiteConfig
 from site_agent.data import ImageSource, open_source
 from site_agent.dataset_config import DatasetConfig
+from site_agent.events import FAILED, REFUSED
 from site_agent.extractor_spec import ExtractorSpec
 from site_agent.kept_sketches import sketch_once
 from site_agent.ledger.book import Ledger
@@ -204,7 +205,7 @@ def answer_for_each_task(site: Site, job: JobHeader, work: Answering) -> SiteRep
         policy = Policy.read(site.config.policy_path)
         policy.check_aggregator(job.aggregator)
     except FedprintError as error:
-        site.state.record("refused", job=job.job_id, code=error.code, text=str(error))
+        site.state.record(REFUSED, job=job.job_id, code=error.code, text=str(error))
         return SiteReply(site.config.name, job.job_id, job.nonce, code=error.code)
     results = tuple(_guarded(site, job, dataset, policy, work) for dataset in site.config.dataset)
     return SiteReply(site.config.name, job.job_id, job.nonce, results)
@@ -223,7 +224,7 @@ def _guarded(
     except Exception as error:
         log.exception("task %s failed", dataset.task)
         code, text = "internal", f"{type(error).__name__}: {error}"
-    site.state.record("failed", job=job.job_id, task=dataset.task, code=code, text=text)
+    site.state.record(FAILED, job=job.job_id, task=dataset.task, code=code, text=text)
     return TaskResult(dataset.task, code)
 
 

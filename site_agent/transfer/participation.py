@@ -26,6 +26,7 @@ from federation.transfer.messages import (
 )
 from federation.transfer.step import Step
 from site_agent.dataset_config import DatasetConfig
+from site_agent.events import MODEL_LEFT, REFUSED
 from site_agent.jobs import Site
 from site_agent.policy import Policy, TaskPolicy
 from site_agent.transfer.arrival import start_of, store_of
@@ -58,7 +59,6 @@ def _cotrain(asked: Asked) -> Work:
 WORK: dict[str, Callable[[Asked], Work]] = {"train": _train, "search": _search, "cotrain": _cotrain}
 """What a site can do, by the kind of the step; PyTorch is loaded when the work begins."""
 
-REFUSED, MODEL_LEFT = "refused", "transfer-model-left"
 """What the site's log calls a roll call that was refused, and a model that leaves."""
 
 

@@ -94,7 +94,7 @@ def test_a_model_that_is_not_what_it_says_is_refused(consortium, lie):
     assert set(summary.reasons) <= {"invalid-reply at anna", "model at anna"}
     assert consortium.finding("pretraining", "anna/eyes", "bern/skin").state == "failed"
     assert consortium.finding("pretraining", "bern/skin", "anna/eyes").state == "done"
-    assert len(list((consortium.hub.catalogue.parent / "models").iterdir())) == 2
+    assert len(list((consortium.hub.catalogue.folder / "models").iterdir())) == 2
 
 
 def test_a_site_that_never_takes_the_model_is_given_up(consortium):
@@ -133,7 +133,7 @@ def test_replies_carry_no_text_into_the_catalogue(consortium):
     site = consortium.sites["anna"]
     site.twist = only_done(lambda request, reply: LIES["a state in prose"](request, reply, site))
     consortium.run(plan_of())
-    assert "Müller".encode() not in consortium.hub.catalogue.read_bytes()
+    assert "Müller".encode() not in consortium.hub.catalogue.file.read_bytes()
 
 
 def test_a_forged_reply_is_a_reply_of_nobody(consortium):

@@ -230,7 +230,7 @@ def test_a_plan_that_was_edited_back_is_the_one_that_is_shown(consortium):
 
 
 def test_a_model_that_is_damaged_while_a_plan_runs_is_asked_for_again_by_the_next_run(consortium):
-    folder = consortium.hub.catalogue.parent / "models"
+    folder = consortium.hub.catalogue.folder / "models"
     site = consortium.sites["bern"]
 
     def damage(request, reply):
