@@ -40,7 +40,6 @@ Reply: TypeAlias = "SiteReply | StepReply | TransferReply | RollCallReply | Witn
 Request = TypeVar("Request", bound=_Asked)
 log = logging.getLogger("fedprint.site")
 app = ClientApp()
-logs.configure_child("clientapp")
 
 REFUSED = 100
 """Flower error code of a request that got no signed answer."""

@@ -123,7 +123,7 @@ class GuardedExecutor:
             shutil.rmtree(running.home, ignore_errors=True)
 
     def _bury(self, home: Path) -> None:
-        """Tell the SuperNode that the ClientApp of a folder is gone; if it had answered, that says nothing."""
+        """Tell the SuperNode that the ClientApp of a folder is gone; what it answered before, counts."""
         with suppress(OSError, httpx.HTTPError):
             report_death(self._address, (home / _TOKEN).read_text("ascii"))
         shutil.rmtree(home, ignore_errors=True)
