@@ -20,7 +20,14 @@ from aggregator.rounds.missing import Missing
 from aggregator.rounds.round_store import FINISHED, OPENED, KeptRound, RoundStore, same_question
 from aggregator.rounds.secure_sum import SumResult, abandon_expired, secure_sum
 from aggregator.store import Catalogue, Listing
-from federation.errors import ConfigError, FedprintError, FingerprintError, IntakeError, VectorError
+from federation.errors import (
+    ConfigError,
+    EmptyCatalogueError,
+    FedprintError,
+    FingerprintError,
+    IntakeError,
+    VectorError,
+)
 from federation.files import read_file
 from federation.fingerprint import Fingerprint, Provenance
 from federation.identity import Identity
@@ -272,7 +279,7 @@ def _is_due(cohort: CohortConfig, kept: KeptRound) -> bool:
 def _require_own_catalogue(catalogue: Catalogue, space: Space) -> None:
     try:
         known = catalogue.latest_space()
-    except FedprintError:
+    except EmptyCatalogueError:
         return
     if known.space_id != space.space_id:
         raise ConfigError(
