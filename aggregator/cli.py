@@ -13,7 +13,9 @@ from aggregator import matrix
 from aggregator.backup.cli import backup, migrate, restore
 from aggregator.export import export_catalogue
 from aggregator.forecast_text import forecasts_json, forecasts_text
+from aggregator.jobs.cli import jobs, run, serve
 from aggregator.log.cli import verify
+from aggregator.operations.status_cli import status
 from aggregator.options import (
     CatalogueOption,
     DistanceOption,
@@ -62,6 +64,10 @@ app.command()(verify)
 app.command()(backup)
 app.command()(restore)
 app.command()(migrate)
+app.command()(status)
+app.command()(serve)
+app.command()(run)
+app.command()(jobs)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Reading certificates: their authority's fingerprint and their end."""
+"""Reading certificates, and the fingerprint of an authority."""
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -52,15 +52,6 @@ def one_certificate(data: bytes) -> bytes:
     """
     authority_sha256(data)
     return read_certificates(data, "the file of the authority")[0].public_bytes(Encoding.PEM)
-
-
-def certificate_end(data: bytes) -> float:
-    """Return the Unix time at which the first certificate of a PEM file ends.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    return read_certificates(data, "the certificate file")[0].not_valid_after_utc.timestamp()
 
 
 def is_authority_file(value: object) -> bool:

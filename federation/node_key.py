@@ -48,6 +48,16 @@ def is_public_text(value: object) -> bool:
         return False
 
 
+def pem_of_public_text(text: str) -> bytes:
+    """Return a public node key as Flower keeps it: SubjectPublicKeyInfo, PEM.
+
+    Raises:
+        ValueError: If the text is no such key.
+    """
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return _public_key(text).public_bytes(serialization.Encoding.PEM, form)
+
+
 def sign_with_node_key(key: ec.EllipticCurvePrivateKey, message: bytes) -> str:
     """Return the ECDSA signature (SHA-384, DER) of a message as hexadecimal digits."""
     return key.sign(message, _HASH).hex()

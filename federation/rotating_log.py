@@ -1,5 +1,6 @@
 """A log file that is renamed once it has grown, so that it never fills a disk."""
 
+import io
 import os
 from pathlib import Path
 
@@ -44,3 +45,19 @@ class RotatingLog:
                 newer.replace(older)
         os.close(self._file)
         self._open()
+
+
+class LogStream(io.TextIOBase):
+    """A rotating log as a text stream, for what writes lines.
+
+    Args:
+        log: Where they go.
+    """
+
+    def __init__(self, log: RotatingLog) -> None:
+        self._log = log
+
+    def write(self, text: str) -> int:
+        """Append some text."""
+        self._log.write(text.encode("utf-8", "backslashreplace"))
+        return len(text)

@@ -8,12 +8,14 @@ from rich.console import Console
 
 from site_agent.hub_log.cli import verify
 from site_agent.ledger_cli import app as ledger_app
+from site_agent.operations.status_cli import status
 
 # Commands import what they need inside the function: a hub's commands must not wait for a site's libraries.
 
 app = typer.Typer(no_args_is_help=True, help="A site: its policy, its privacy ledger, its datasets.")
 app.add_typer(ledger_app, name="ledger")
 app.command()(verify)
+app.command()(status)
 
 
 @app.callback()

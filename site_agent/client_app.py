@@ -12,12 +12,14 @@ from typing import TypeAlias, TypeVar
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from federation import logs
 from federation.errors import ConfigError, FedprintError
 from federation.log.messages import WitnessReply, WitnessRequest
 from federation.messages import FingerprintRequest, ListenRequest, SiteReply
 from federation.round_messages import RoundRequest, StepReply, read_request
 from federation.sealed_record import check_addressed, open_request, seal_reply
 from federation.transfer.messages import RollCallReply, RollCallRequest, TransferReply, TransferRequest
+from site_agent.events import SENT
 from site_agent.hub_log.copy import require_undisputed
 from site_agent.hub_log.witness import answer_witness
 from site_agent.jobs import Site, fingerprint_tasks, rank_locally
@@ -36,6 +38,7 @@ Request = TypeVar(
 )
 log = logging.getLogger("fedprint.site")
 app = ClientApp()
+logs.configure_child("clientapp")
 
 REFUSED = 100
 """Flower error code of a request that got no signed answer."""
@@ -101,9 +104,17 @@ def _sealed_answer(
     job: Callable[[Site, Request], Reply],
 ) -> RecordDict:
     request = read(open_request(sealed, site.identity))
-    check_addressed(request.job, site.identity)
-    require_undisputed(site.config, request.job.aggregator)
-    return seal_reply(job(site, request).to_record(site.identity), request.job)
+    asked = request.job
+    check_addressed(asked, site.identity)
+    require_undisputed(site.config, asked.aggregator)
+    with logs.job(asked.job_id):
+        reply = seal_reply(job(site, request).to_record(site.identity), asked)
+        site.state.record(SENT, job=asked.job_id, aggregator=asked.aggregator, bytes=_n_bytes(reply))
+        return reply
+
+
+def _n_bytes(record: RecordDict) -> int:
+    return sum(len(array.data) for arrays in record.array_records.values() for array in arrays.values())
 
 
 def _config_path(context: Context) -> Path:

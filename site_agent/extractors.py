@@ -14,7 +14,8 @@ from torch import nn
 
 from federation.errors import ExtractorError
 from federation.space import ExtractorIdentity, Library, Preprocessing, Transform
-from site_agent.network.acceleration import Acceleration, accelerate
+from site_agent.acceleration import Acceleration
+from site_agent.network.acceleration import accelerate
 from site_agent.network.architecture import Backbone, build_backbone
 from site_agent.network.lanes import Lanes
 from site_agent.network.layers import LayerFeatures

@@ -35,12 +35,14 @@ from federation.messages import (
 from federation.ranking import Candidates, Recommendation, rank_sources
 from federation.space import Space
 from federation.trust import TrustMode
+from site_agent.acceleration import Acceleration
 from site_agent.approval import require_approved
 from site_agent.config import SiteConfig
 from site_agent.data import ImageSource, open_source
 from site_agent.dataset_config import DatasetConfig
+from site_agent.events import FAILED, REFUSED
 from site_agent.extraction import Sketched, Work, sketch_once
-from site_agent.extractors import Acceleration, Extractor, ExtractorSpec, load_extractor
+from site_agent.extractors import Extractor, ExtractorSpec, load_extractor
 from site_agent.ledger.book import Ledger
 from site_agent.patients import bound_patients
 from site_agent.pending import ReleaseFiles
@@ -229,7 +231,7 @@ def _answer_for_each_task(site: Site, job: JobHeader, work: Answering) -> SiteRe
         policy = Policy.read(site.config.policy_path)
         policy.check_aggregator(job.aggregator)
     except FedprintError as error:
-        site.state.record("refused", job=job.job_id, code=error.code, text=str(error))
+        site.state.record(REFUSED, job=job.job_id, code=error.code, text=str(error))
         return SiteReply(site.config.name, job.job_id, job.nonce, code=error.code)
     results = tuple(_guarded(site, job, dataset, policy, work) for dataset in site.config.dataset)
     return SiteReply(site.config.name, job.job_id, job.nonce, results)
@@ -248,7 +250,7 @@ def _guarded(
     except Exception as error:
         log.exception("task %s failed", dataset.task)
         code, text = "internal", f"{type(error).__name__}: {error}"
-    site.state.record("failed", job=job.job_id, task=dataset.task, code=code, text=text)
+    site.state.record(FAILED, job=job.job_id, task=dataset.task, code=code, text=text)
     return TaskResult(dataset.task, code)
 
 

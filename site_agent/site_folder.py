@@ -72,16 +72,26 @@ class SiteFolder:
         return self.path / "flower"
 
     @property
-    def logs(self) -> Path:
-        """Logs of the processes of ``fedprint site serve``."""
-        return self.path / "logs"
-
-    @property
-    def connection_status(self) -> Path:
-        """What the SuperNode says of its connection to the hub."""
+    def link_status(self) -> Path:
+        """Whether the site is connected to its hub."""
         return self.flower / "status.json"
 
     @property
-    def supervisor_status(self) -> Path:
-        """What the supervisor of ``fedprint site serve`` says of its processes."""
+    def processes(self) -> Path:
+        """Which processes of ``fedprint site serve`` run."""
         return self.flower / "processes.json"
+
+    @property
+    def secret(self) -> Path:
+        """By which the site's own processes know each other."""
+        return self.flower / "superexec.secret"
+
+    @property
+    def running_apps(self) -> Path:
+        """A folder for every ClientApp that runs, gone when it ends."""
+        return self.flower / "apps"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the processes of ``fedprint site serve``."""
+        return self.path / "logs"

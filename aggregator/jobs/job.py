@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+FINGERPRINT, CALIBRATE, TRANSFER = "fingerprint", "calibrate", "transfer"
+KINDS = (FINGERPRINT, CALIBRATE, TRANSFER)
+
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 STATES = (WAITING, RUNNING, DONE, FAILED)
 OPEN = (WAITING, RUNNING)

@@ -69,9 +69,18 @@ class JobQueue:
             began_at=self.clock(),
         )
 
-    def interrupted(self, job_id: str, reason: str) -> bool:
-        """Record that an attempt died, so that the job is begun again; False: the job has ended."""
-        return self._change(job_id, flower_run="", reason=reason)
+    def interrupted(self, job_id: str, flower_run: str, reason: str) -> bool:
+        """Record that an attempt died, so that the job is begun again.
+
+        Args:
+            job_id: The job.
+            flower_run: Flower's run of the attempt.
+            reason: Why it died.
+
+        Returns:
+            False if the job has ended, or another attempt at it has begun.
+        """
+        return self._change(job_id, _job.c.flower_run == flower_run, flower_run="", reason=reason)
 
     def finished(self, job_id: str) -> bool:
         """Record that a job is done; False: it had ended before."""
@@ -87,13 +96,18 @@ class JobQueue:
         Raises:
             UnknownNameError: If there is none of that id.
         """
-        with self.catalogue.transaction() as connection:
-            row = connection.execute(sa.select(_job).where(_job.c.job_id == job_id)).first()
-        if row is None:
+        found = self.find(job_id)
+        if found is None:
             raise UnknownNameError(
                 f"there is no job {job_id!r}", remedy="`fedprint hub jobs` lists those there are"
             )
-        return _read(row)
+        return found
+
+    def find(self, job_id: str) -> Job | None:
+        """Return one job; None: there is none of that id."""
+        with self.catalogue.transaction() as connection:
+            row = connection.execute(sa.select(_job).where(_job.c.job_id == job_id)).first()
+        return _read(row) if row else None
 
     def list(self, limit: int = 100) -> list[Job]:
         """Return the latest jobs, newest first."""
@@ -106,8 +120,8 @@ class JobQueue:
         new = {"state": WAITING, "code": "", "reason": "", "attempts": 0, "flower_run": ""}
         return {"job_id": job_id, "kind": kind, "arguments": content, "asked_at": self.clock(), **new}
 
-    def _change(self, job_id: str, **values: Any) -> bool:
-        unfinished = sa.and_(_job.c.job_id == job_id, _job.c.state.in_(OPEN))
+    def _change(self, job_id: str, *conditions: sa.ColumnElement[bool], **values: Any) -> bool:
+        unfinished = sa.and_(_job.c.job_id == job_id, _job.c.state.in_(OPEN), *conditions)
         with self.catalogue.transaction() as connection:
             done = connection.execute(sa.update(_job).where(unfinished).values(**values))
             return bool(done.rowcount)

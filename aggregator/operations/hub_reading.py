@@ -12,8 +12,8 @@ from aggregator.operations.catalogue_reading import CatalogueReading, read_catal
 from aggregator.store import Catalogue
 from federation.config_file import read_config
 from federation.identity import Identity
-from federation.operations.certificate import ends_at
 from federation.operations.disk import Disk
+from federation.operations.ends import certificate_end
 from federation.operations.part import Part
 from federation.operations.processes import Process, read_processes
 from federation.operations.readings import Readings
@@ -137,4 +137,7 @@ def _members(base: Path, config: HubConfig, now: float) -> tuple[Member, ...]:
 
 
 def _certificates(folder: HubFolder) -> dict[str, float]:
-    return {"server": ends_at(folder.server_certificate), "ca": ends_at(folder.ca_certificate)}
+    return {
+        "server": certificate_end(folder.server_certificate),
+        "ca": certificate_end(folder.ca_certificate),
+    }

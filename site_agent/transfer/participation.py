@@ -26,6 +26,7 @@ from federation.transfer.messages import (
 )
 from federation.transfer.step import Step
 from site_agent.dataset_config import DatasetConfig
+from site_agent.events import MODEL_LEFT, REFUSED
 from site_agent.jobs import Site
 from site_agent.policy import Policy, TaskPolicy
 from site_agent.transfer.arrival import start_of, store_of
@@ -42,7 +43,6 @@ log = logging.getLogger("fedprint.site")
 WORK: dict[str, Callable[[Asked], Work]] = {"train": TrainWork, "search": SearchWork, "cotrain": CotrainWork}
 """What a site can do, by the kind of the step."""
 
-REFUSED, MODEL_LEFT = "refused", "transfer-model-left"
 """What the site's log calls a roll call that was refused, and a model that leaves."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from federation.errors import BusyError, DataError, FedprintError, NotReleasableError, TransferError
 from federation.transfer.result import Progress
 from federation.transfer.step import CotrainStep
+from site_agent.events import TRANSFER_FAILED
 from site_agent.transfer.arrival import store_of
 from site_agent.transfer.departure import let_leave, require_means
 from site_agent.transfer.pending_model import PENDING_FILE
@@ -15,7 +16,7 @@ from site_agent.transfer.room import require_room
 from site_agent.transfer.step_files import Ended, Running, StepFiles
 from site_agent.transfer.work import Asked, Work
 
-BEGUN, FINISHED, FAILED = "transfer-begun", "transfer-finished", "transfer-failed"
+BEGUN, FINISHED, FAILED = "transfer-begun", "transfer-finished", TRANSFER_FAILED
 """What the site's log calls the beginning and the ends of a step, and one that could not go on for now."""
 
 

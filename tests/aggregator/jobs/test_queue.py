@@ -34,12 +34,19 @@ def test_a_job_that_was_begun_comes_before_those_that_wait(queue):
 def test_every_attempt_is_counted_under_the_same_job(queue):
     job = queue.ask("fingerprint")
     queue.began(job.job_id, "7")
-    queue.interrupted(job.job_id, "the process was killed")
+    assert queue.interrupted(job.job_id, "7", "the process was killed")
     between = queue.get(job.job_id)
     assert (between.state, between.flower_run, between.reason) == (RUNNING, "", "the process was killed")
     queue.began(job.job_id, "8")
     again = queue.next()
     assert (again.attempts, again.flower_run, again.began_at) == (2, "8", 2.0)
+
+
+def test_an_attempt_that_was_given_up_does_not_interrupt_the_next(queue):
+    job = queue.ask("fingerprint")
+    queue.began(job.job_id, "8")
+    assert not queue.interrupted(job.job_id, "7", "died late")
+    assert queue.get(job.job_id).flower_run == "8"
 
 
 def test_asking_again_under_the_same_id_changes_nothing(queue):
@@ -54,7 +61,7 @@ def test_the_end_of_a_job_is_said_once(queue):
     assert queue.failed(job.job_id, "config", "there is no such cohort")
     assert not queue.finished(job.job_id)
     assert not queue.began(job.job_id, "9")
-    assert not queue.interrupted(job.job_id, "died")
+    assert not queue.interrupted(job.job_id, "", "died")
     ended = queue.get(job.job_id)
     assert (ended.state, ended.code, ended.reason) == (FAILED, "config", "there is no such cohort")
     assert not ended.is_open
