@@ -1,7 +1,7 @@
 """What sealing costs beside what a message costs anyway: a request to ten sites, and one reply.
 
-The message takes the way of the in-process runtime, which is the shortest there is: encoded, signed, deflated as
-Flower stores it, inflated, verified, decoded. Over a SuperLink the same message takes seconds longer.
+The message takes the way of the in-process runtime, which is the shortest there is: encoded, signed, deflated
+as Flower stores it, inflated, verified, decoded. Over a SuperLink the same message takes seconds longer.
 
     python -m benchmarks.sealing [--recipients 10] [--rounds 7]
 """
@@ -75,8 +75,9 @@ def _identity(name: str) -> Identity:
 def _show(row: dict[str, Any]) -> None:
     extra = row["seal request"] + row["open request"]
     print(
-        f"{row['bytes']:>12,d} bytes: message {row['message']:8.2f} ms; request for {row['recipients']} sealed "
-        f"{row['seal request']:7.2f}, opened {row['open request']:7.2f} (+{100 * extra / row['message']:.0f} %); "
+        f"{row['bytes']:>12,d} bytes: message {row['message']:8.2f} ms; request for {row['recipients']} "
+        f"sealed {row['seal request']:7.2f}, opened {row['open request']:7.2f} "
+        f"(+{100 * extra / row['message']:.0f} %); "
         f"reply sealed {row['seal reply']:7.2f}, opened {row['open reply']:7.2f}"
     )
 

@@ -70,7 +70,10 @@ class Witness:
         self.file.parent.mkdir(parents=True)
         dataset = {"format": "npz", "task": "t", "file": "none.npz", "modality": "scan"}
         self.file.write_text(tomli_w.dumps({"name": name, "dataset": [dataset]}))
-        policy = {"schema": 1, "aggregator": {"public_keys": [self.hub_key]}}
+        self.answers(self.hub_key)
+
+    def answers(self, *keys):
+        policy = {"schema": 1, "aggregator": {"public_keys": list(keys)}}
         (self.file.parent / "policy.toml").write_text(tomli_w.dumps(policy))
 
     @property
@@ -84,6 +87,9 @@ class Witness:
     @property
     def sitting(self):
         return Sitting.open(self.file)
+
+    def sitting_of(self, log):
+        return Sitting.open(self.file, log)
 
     def released(self, fingerprint, job="job-1", task="t"):
         self.site.state.record("released", job=job, task=task, mode="open", fingerprint=fingerprint)
