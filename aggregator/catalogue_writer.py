@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from aggregator import outcome_table, schema
 from aggregator.catalogue_entries import Border
+from aggregator.log import storage as log_storage
 from aggregator.outcome_table import Imported
 from aggregator.outcomes import Outcome
 from aggregator.upsert import insert_new
@@ -21,6 +22,7 @@ class CatalogueWriter:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self._happened: list[log_storage.Happening] = []
 
     def add_space(self, space: Space) -> None:
         """Store a space, or mark a known one as used last."""
@@ -87,14 +89,22 @@ class CatalogueWriter:
         """
         return outcome_table.add(self._connection, outcomes, replace=replace)
 
+    def outcomes(self) -> list[Outcome]:
+        """Return the measured outcomes as this transaction leaves them."""
+        return outcome_table.read(self._connection)
+
     def remove_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Delete measured outcomes that are there."""
         outcome_table.remove(self._connection, outcomes)
 
     def add_event(self, kind: str, job_id: str, **detail: Any) -> None:
-        """Append to the record of what happened."""
-        row = {"at": time.time(), "kind": kind, "job_id": job_id, "detail": canonical_json(detail)}
-        self._connection.execute(sa.insert(schema.event).values(row))
+        """Append to the log of what happened, at the end of the transaction; see docs/log.md."""
+        self._happened.append(log_storage.Happening(kind, job_id, detail))
+
+    def write_log(self) -> None:
+        """Write what was appended to the log; done once, last in the transaction."""
+        log_storage.append(self._connection, self._happened)
+        self._happened.clear()
 
     def finish_run(self, job_id: str, space: Space, summary: dict[str, Any]) -> None:
         """Record how a run ended; the same job run again replaces its summary."""

@@ -122,22 +122,23 @@ class CohortConfig(BaseModel):
         return TaskCard(self.task, n_images, licence=self.licence, contact=self.contact, **words)
 
 
-def check_cohorts(cohorts: Sequence[CohortConfig], roster: Mapping[str, str]) -> None:
+def check_cohorts(cohorts: Sequence[CohortConfig], roster: Mapping[str, str] | None) -> None:
     """Raise unless cohorts fit the enrolled sites and each other.
 
     Args:
         cohorts: The cohorts.
-        roster: Site → public key of every enrolled site.
+        roster: Site → public key of every enrolled site; None where sites come and go, so that a cohort may
+            name one that is no member today.
 
     Raises:
         ValueError: Naming the cohort.
     """
     members: dict[str, frozenset[str]] = {}
     for cohort in cohorts:
-        strangers = sorted(set(cohort.sites) - set(roster))
+        strangers = [] if roster is None else sorted(set(cohort.sites) - set(roster))
         if strangers:
             raise ValueError(f"cohort {cohort.name} names {strangers[0]}, which is no enrolled site")
-        if cohort.name in roster:
+        if cohort.name in (cohort.sites if roster is None else roster):
             raise ValueError(f"cohort {cohort.name} has the name of a site; give it another")
         if members.setdefault(cohort.name, frozenset(cohort.sites)) != frozenset(cohort.sites):
             raise ValueError(f"two cohorts named {cohort.name} have different members; give one another name")

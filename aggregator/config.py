@@ -1,5 +1,6 @@
 """Configuration of the aggregator."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -7,10 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from aggregator.catalogue_place import SQLITE_FILE, CatalogueField, CataloguePlace
 from aggregator.cohort_config import CohortConfig, check_cohorts
+from aggregator.members import read_members
 from aggregator.serve_config import ServeConfig
 from federation import distances
 from federation.config_file import read_config
 from federation.errors import ConfigError
+from federation.identity import Identity
 from federation.names import check_name
 from federation.sampling_config import SamplingConfig
 
@@ -67,19 +70,27 @@ class HubConfig(SamplingConfig):
     )
     serve: ServeConfig = Field(default_factory=ServeConfig)
     cohort: tuple[CohortConfig, ...] = Field((), description="sites that publish only the sum of a task")
-    site: tuple[EnrolledSite, ...] = Field(description="the enrolled sites")
+    members: Path | None = Field(
+        None, description="folder of signed memberships, which `fedprint hub approve` fills; or else [[site]]"
+    )
+    site: tuple[EnrolledSite, ...] = Field((), description="the enrolled sites of a simulation")
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "HubConfig":
         if self.distance is not None:
             distances.get(self.distance)
+        if (self.members is None) == ("site" not in self.model_fields_set):
+            raise ConfigError(
+                "the hub file must name its sites once: members or [[site]]",
+                remedy='write members = "members" in a deployment, [[site]] in a simulation',
+            )
         names = [check_name("site", entry.name) for entry in self.site]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigError(
                 f"the site name {twice[0]!r} is used twice", remedy="give every site its own name"
             )
-        check_cohorts(self.cohort, self.roster)
+        check_cohorts(self.cohort, self.roster if self.members is None else None)
         return self
 
     @property
@@ -88,13 +99,28 @@ class HubConfig(SamplingConfig):
         return {entry.name: entry.public_key for entry in self.site}
 
     @classmethod
-    def read(cls, path: Path) -> "HubConfig":
-        """Read a hub file; its relative paths start at its own folder.
+    def read(cls, path: Path, now: float | None = None) -> "HubConfig":
+        """Read a hub file and its members; relative paths start at its own folder.
+
+        Args:
+            path: The file.
+            now: Unix time in seconds at which memberships must count; by default the clock's.
 
         Raises:
             ConfigError: If the file is missing or wrong.
+            StoreError: If there are memberships and the hub's key is missing.
         """
         config = read_config(path, cls)
         base = path.resolve().parent
         paths = {name: base / getattr(config, name) for name in ("space", "key")}
-        return config.model_copy(update={"catalogue": config.catalogue.within(base), **paths})
+        config = config.model_copy(update={"catalogue": config.catalogue.within(base), **paths})
+        return config if config.members is None else config._with_members(base / config.members, now)
+
+    def _with_members(self, folder: Path, now: float | None) -> "HubConfig":
+        key = Identity.load(self.consortium, self.key).public_key
+        members = read_members(folder, key, time.time() if now is None else now)
+        sites = tuple(EnrolledSite(name=m.site, public_key=m.identity_key) for m in members.values())
+        named = sorted({cohort.name for cohort in self.cohort} & set(members))
+        if named:
+            raise ConfigError(f"cohort {named[0]} has the name of a site", remedy="give the cohort another")
+        return self.model_copy(update={"members": folder, "site": sites})

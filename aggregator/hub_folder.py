@@ -20,6 +20,16 @@ class HubFolder:
         return self.path / "hub.toml"
 
     @property
+    def key(self) -> Path:
+        """The hub's signing key."""
+        return self.path / "hub.key"
+
+    @property
+    def space(self) -> Path:
+        """The space that all sites work in."""
+        return self.path / "space.safetensors"
+
+    @property
     def members(self) -> Path:
         """Signed memberships: ``NAME.json`` of every enrolled site."""
         return self.path / "members"
@@ -63,3 +73,38 @@ class HubFolder:
     def logs(self) -> Path:
         """Logs of the processes of ``fedprint hub serve``."""
         return self.path / "logs"
+
+    @property
+    def supervisor_status(self) -> Path:
+        """What the supervisor of ``fedprint hub serve`` says of its processes."""
+        return self.flower / "processes.json"
+
+    @property
+    def flower_state(self) -> Path:
+        """The SuperLink's database; only its owner may read it."""
+        return self.flower / "state.db"
+
+    @property
+    def operator_token(self) -> Path:
+        """What has to be shown at the operator port to start runs and register nodes."""
+        return self.flower / "operator.token"
+
+    @property
+    def superexec_secret(self) -> Path:
+        """What the process shares with the SuperLink that may start the aggregator."""
+        return self.flower / "superexec.secret"
+
+    @property
+    def runs(self) -> Path:
+        """Locks of the aggregator's processes: ``FLOWER_RUN.lock``, held while a process works."""
+        return self.flower / "runs"
+
+    @property
+    def serve_lock(self) -> Path:
+        """Held by ``fedprint hub serve``: one folder is served once."""
+        return self.flower / "serve.lock"
+
+    @property
+    def aggregator_lock(self) -> Path:
+        """Held by the aggregator's process that works: a folder is worked in by one."""
+        return self.flower / "aggregator.lock"

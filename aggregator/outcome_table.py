@@ -1,13 +1,14 @@
 """Outcomes in the catalogue."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from dataclasses import replace as changed_to
 
 import sqlalchemy as sa
 
 from aggregator import schema
 from aggregator.outcomes import Key, Outcome, baselines
+from federation.canonical import canonical_json, sha256_hex
 from federation.errors import OutcomeError
 
 _outcome = schema.outcome
@@ -32,6 +33,12 @@ def read(connection: sa.Connection) -> list[Outcome]:
     """Return every outcome, ordered by scenario, metric, seed, source and target."""
     rows = connection.execute(sa.select(_outcome).order_by(*_outcome.primary_key.columns)).all()
     return [Outcome(**row._mapping) for row in rows]
+
+
+def digest(outcomes: Iterable[Outcome]) -> str:
+    """Return the SHA-256 of all outcomes, which the log tells after every change of them."""
+    rows = [list(astuple(each)) for each in sorted(outcomes, key=lambda each: each.key)]
+    return sha256_hex(canonical_json(rows))
 
 
 def add(connection: sa.Connection, outcomes: Iterable[Outcome], *, replace: bool) -> Imported:

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-REVISION = "0001"
+REVISION = "0002"
 """The latest migration."""
 
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -50,11 +50,41 @@ border = sa.Table(
 event = sa.Table(
     "event",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("leaf_index", sa.BigInteger, primary_key=True, autoincrement=False),
+    # Copies of what the leaf says, to look for; only the leaf counts.
+    sa.Column("kind", TEXT, nullable=False, index=True),
+    sa.Column("job_id", TEXT, nullable=False, index=True),
+    sa.Column("leaf", sa.LargeBinary, nullable=False),
+)
+log_node = sa.Table(
+    "log_node",
+    metadata,
+    # Root of the complete subtree over the leaves position · 2^level to (position + 1) · 2^level − 1.
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+)
+log_size = sa.Table(
+    "log_size",
+    metadata,
+    # One row with id 1: whoever writes holds its lock, so that no two get one index.
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+)
+log_head = sa.Table(
+    "log_head",
+    metadata,
+    sa.Column("log_id", TEXT, primary_key=True),
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+log_witness = sa.Table(
+    "log_witness",
+    metadata,
+    sa.Column("site", TEXT, primary_key=True),
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("at", sa.Double, nullable=False),
-    sa.Column("kind", TEXT, nullable=False),
-    sa.Column("job_id", TEXT, nullable=False),
-    sa.Column("detail", sa.LargeBinary, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
 )
 run = sa.Table(
     "run",

@@ -14,3 +14,4 @@ class ServeConfig(BaseModel):
     operator_port: int = Field(8001, ge=1, le=65535, description="loopback port of Flower's operator APIs")
     metrics_host: str = Field("127.0.0.1", description="address that metrics and health are bound to")
     metrics_port: int = Field(9464, ge=1, le=65535, description="port of /metrics and /health")
+    attempts: int = Field(5, ge=1, description="how often a job is begun before it is given up")

@@ -20,6 +20,7 @@ from aggregator.catalogue_writer import CatalogueWriter
 from aggregator.database import Database
 from aggregator.database_errors import errors_of
 from aggregator.fingerprint_heads import read_heads
+from aggregator.log import storage as log_storage
 from aggregator.migration import check_revision, upgrade
 from aggregator.outcomes import Outcome
 from federation.errors import EmptyCatalogueError, UnknownNameError
@@ -65,7 +66,9 @@ class Catalogue:
             StoreError: If the disk is full or the catalogue cannot be written.
         """
         with self._database.writing() as connection:
-            yield CatalogueWriter(connection)
+            writer = CatalogueWriter(connection)
+            yield writer
+            writer.write_log()
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -191,8 +194,8 @@ class Catalogue:
 
     def events(self) -> list[dict[str, Any]]:
         """Return what happened, oldest first."""
-        rows = self._all(sa.select(schema.event).order_by(schema.event.c.id))
-        return [{"at": r.at, "kind": r.kind, "job": r.job_id, **json.loads(r.detail)} for r in rows]
+        entries = self.read(lambda connection: list(log_storage.entries(connection)))
+        return [{"at": e.at, "kind": e.kind, "job": e.job_id, **e.detail} for e in entries]
 
     def shared_images(self) -> dict[str, list[str]]:
         """Return group → addresses of tasks that share images, as the latest run was configured with."""

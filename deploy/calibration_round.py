@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from aggregator.server_app import CALIBRATE
+from aggregator.jobs.job import CALIBRATE
 from aggregator.server_app import app as server_app
 from aggregator.store import Catalogue
 from deploy.federation_file import FederationConfig

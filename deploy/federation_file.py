@@ -29,7 +29,7 @@ from federation.space import Binning, Library, Preprocessing
 from federation.trust import TrustMode
 from site_agent.config import PretrainedConfig, SiteConfig, WeightsConfig
 from site_agent.fisher.recipe import FisherRecipe
-from site_agent.network.acceleration import Acceleration
+from site_agent.network.mode import Acceleration
 from site_agent.reference_corpus import DEFAULT_IMAGES
 
 _REMEDY = "correct the file; `fedprint init simulation` writes a commented example"

@@ -11,11 +11,11 @@ from federation.canonical import canonical_json, sha256_hex
 from federation.errors import MessageError
 from federation.identity import Identity, verify
 
-SCHEMA = 2
+SCHEMA = 3
 
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_BLOB_BYTES = 512 * 2**20
-_RECORD, _BLOBS, _STYPE = "fedprint", "blobs", "fedprint.bytes"
+RECORD, BLOBS, STYPE = "fedprint", "blobs", "fedprint.bytes"
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class Envelope:
 
     def to_record(self) -> RecordDict:
         """Return the envelope as a Flower record."""
-        arrays = {name: Array("uint8", (len(blob),), _STYPE, blob) for name, blob in self.blobs.items()}
+        arrays = {name: Array("uint8", (len(blob),), STYPE, blob) for name, blob in self.blobs.items()}
         header = canonical_json({"body": self.body, "signature": self.signature.hex()})
         config = ConfigRecord({"schema": SCHEMA, "kind": self.kind, "header": header})
-        return RecordDict({_RECORD: config, _BLOBS: ArrayRecord(arrays)})
+        return RecordDict({RECORD: config, BLOBS: ArrayRecord(arrays)})
 
     @staticmethod
     def kind_of(record: RecordDict) -> str:
         """Return what a record says it is, unverified; empty where it says nothing."""
-        config = record.get(_RECORD)
+        config = record.get(RECORD)
         return str(config.get("kind", "")) if isinstance(config, ConfigRecord) else ""
 
     @classmethod
@@ -80,7 +80,7 @@ class Envelope:
         Raises:
             MessageError: If it is malformed, unsigned or of another kind.
         """
-        config, arrays = _parts(kind, record)
+        config, arrays = parts_of(kind, record)
         if config.get("schema") != SCHEMA:
             raise MessageError(
                 f"message format {config.get('schema')!r} is not the format {SCHEMA} of this version",
@@ -97,10 +97,19 @@ def _signed_bytes(kind: str, body: Mapping[str, Any], blobs: Mapping[str, bytes]
     return f"fedprint {kind} {SCHEMA}\n".encode() + canonical_json({"body": body, "blobs": digests})
 
 
-def _parts(kind: str, record: RecordDict) -> tuple[ConfigRecord, ArrayRecord]:
-    if set(record) != {_RECORD, _BLOBS}:
-        raise MessageError(f"a {kind} needs the records {_RECORD!r} and {_BLOBS!r}, found {sorted(record)}")
-    config, arrays = record[_RECORD], record[_BLOBS]
+def parts_of(kind: str, record: RecordDict) -> tuple[ConfigRecord, ArrayRecord]:
+    """Return header and blobs of the record of an envelope.
+
+    Args:
+        kind: What it should be, for the message of the error.
+        record: The record.
+
+    Raises:
+        MessageError: If it is none.
+    """
+    if set(record) != {RECORD, BLOBS}:
+        raise MessageError(f"a {kind} needs the records {RECORD!r} and {BLOBS!r}, found {sorted(record)}")
+    config, arrays = record[RECORD], record[BLOBS]
     if not isinstance(config, ConfigRecord) or not isinstance(arrays, ArrayRecord):
         raise MessageError(f"a {kind} holds records of the wrong type")
     return config, arrays
@@ -125,7 +134,7 @@ def _header(kind: str, raw: object) -> tuple[dict[str, Any], bytes]:
 
 
 def _blob(kind: str, array: Array) -> bytes:
-    sound = array.stype == _STYPE and array.dtype == "uint8" and array.shape == (len(array.data),)
+    sound = array.stype == STYPE and array.dtype == "uint8" and array.shape == (len(array.data),)
     if not sound or len(array.data) > MAX_BLOB_BYTES:
         raise MessageError(f"a {kind} carries an array that is no plain byte string")
     return array.data

@@ -68,6 +68,12 @@ class SignatureError(FedprintError):
     code = "signature"
 
 
+class EnrolmentError(FedprintError):
+    """An invitation, an enrolment or a membership is malformed, altered, stale or meant for another."""
+
+    code = "enrolment"
+
+
 class PolicyError(FedprintError):
     """The site's own rules forbid what was asked."""
 
@@ -102,6 +108,12 @@ class MessageError(FedprintError):
     """A message between aggregator and site is malformed, stale or not meant for its reader."""
 
     code = "message"
+
+
+class SealError(MessageError):
+    """A sealed message is malformed, altered, or sealed for somebody else."""
+
+    code = "seal"
 
 
 class RoundError(FedprintError):
@@ -198,6 +210,18 @@ class LedgerError(StoreError):
     code = "ledger"
 
 
+class LogError(FedprintError):
+    """The consortium's log, or something that is told of it, is malformed or does not verify."""
+
+    code = "log"
+
+
+class LogContradictionError(LogError):
+    """An aggregator's log was rewritten or cut, or different sites are shown different ones."""
+
+    code = "log-contradiction"
+
+
 class StudyError(FedprintError):
     """The tables of a validation study are missing, malformed or do not fit together."""
 
@@ -208,6 +232,18 @@ class DeadlineError(FedprintError):
     """Work was not finished by the deadline of its request."""
 
     code = "deadline"
+
+
+class BundleError(FedprintError):
+    """An app bundle is damaged, or not what it should be."""
+
+    code = "bundle"
+
+
+class DeploymentError(FedprintError):
+    """A process of a deployment cannot start, stopped, or cannot be reached."""
+
+    code = "deployment"
 
 
 class UnknownNameError(FedprintError):

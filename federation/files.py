@@ -33,6 +33,22 @@ def create_atomically(path: Path, data: bytes) -> None:
     _write(path, data, lambda temporary: _link(temporary, path))
 
 
+def make_private(folder: Path) -> Path:
+    """Make a folder that only its owner can enter, or make one that is there so, and return it.
+
+    Raises:
+        StoreError: If it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be made: {error.strerror}", remedy="correct the permissions of the folder above"
+        ) from error
+    return folder
+
+
 def check_place(path: Path) -> None:
     """Refuse a place where no file can be written, before any work is done for it.
 

@@ -34,6 +34,20 @@ class Identity:
         return self.private_key.sign(message)
 
     @classmethod
+    def load(cls, name: str, path: Path) -> "Identity":
+        """Read a key that must exist.
+
+        Raises:
+            StoreError: If it does not, is not a key of ours or cannot be read.
+        """
+        if not path.exists():
+            raise StoreError(
+                f"the signing key {path} of {name} is missing",
+                remedy="restore it from backup; a new one would be a stranger's to everybody else",
+            )
+        return cls.load_or_create(name, path)
+
+    @classmethod
     def load_or_create(cls, name: str, path: Path) -> "Identity":
         """Read a key, or make one that only the owner of the file can read.
 

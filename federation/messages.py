@@ -1,9 +1,9 @@
 """What aggregator and sites say to each other, as Flower records.
 
 Every message is a signed envelope. A request is signed by the aggregator, so that a site knows who asks.
-Nodes are anonymous until they reply, so a request names no site; it carries a nonce that no other node gets.
-The reply is signed by the site and repeats the nonce: Flower's own transport does not bind a reply to the
-site that sent it.
+Nodes are anonymous until they reply, so a request names not the site but everybody who may read it; it
+carries a nonce that no other node gets. The reply is signed by the site and repeats the nonce: Flower's own
+transport does not bind a reply to the site that sent it.
 """
 
 import hmac
@@ -40,12 +40,18 @@ class JobHeader:
         deadline: Unix time in seconds after which nobody waits for the reply.
         aggregator: Public key of who asks, 64 hexadecimal digits; in a request that was read, its signature
             is that of this key.
+        reply_key: X25519 public key for which the reply is sealed, 64 hexadecimal digits. It is signed with
+            the rest, so that nobody who hands a request on can have the reply sealed for themselves.
+        recipients: Public keys of the sites that it is sealed for, 64 hexadecimal digits each. They are
+            signed, so that no recipient can seal the request again for a site that it was not meant for.
     """
 
     job_id: str
     nonce: str
     deadline: float
     aggregator: str
+    reply_key: str = ""
+    recipients: tuple[str, ...] = ()
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
@@ -54,13 +60,16 @@ class JobHeader:
         Raises:
             ValueError: If a value is missing, of the wrong type, or the deadline is no point in time.
         """
-        words = [table[name] for name in ("job_id", "nonce", "aggregator")]
-        deadline = table["deadline"]
+        words = [table[name] for name in ("job_id", "nonce", "aggregator", "reply_key")]
+        deadline, recipients = table["deadline"], table["recipients"]
+        if not isinstance(recipients, list):
+            raise ValueError("the recipients are no list")
+        words.extend(recipients)
         if not all(isinstance(word, str) for word in words) or not isinstance(deadline, int | float):
             raise ValueError("the job header holds a value of the wrong type")
         if not math.isfinite(deadline):
             raise ValueError("the deadline is no point in time")
-        return cls(words[0], words[1], float(deadline), words[2])
+        return cls(words[0], words[1], float(deadline), words[2], words[3], tuple(recipients))
 
 
 @dataclass(frozen=True)

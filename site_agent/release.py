@@ -12,6 +12,7 @@ from federation.sketches import Sketch
 from federation.space import Space
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
+from site_agent.events import RELEASED
 from site_agent.state import SiteState
 
 
@@ -90,5 +91,5 @@ def release_openly(candidate: Candidate, identity: Identity, state: SiteState, j
     fingerprint = candidate.fingerprint(identity.name, mode).signed_by(identity)
     encoded = fingerprint.to_bytes()
     state.keep_release(job_id, task, encoded)
-    state.record("released", job=job_id, task=task, mode=mode.value, fingerprint=fingerprint.fingerprint_id)
+    state.record(RELEASED, job=job_id, task=task, mode=mode.value, fingerprint=fingerprint.fingerprint_id)
     return encoded

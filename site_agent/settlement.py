@@ -12,6 +12,7 @@ from federation.errors import StoreError
 from federation.identity import Identity
 from federation.trust import TrustMode
 from site_agent.admissions import Admissions
+from site_agent.events import RELEASED, SENT_AGAIN
 from site_agent.ledger.book import Ledger
 from site_agent.ledger.budget import Budget, Charge
 from site_agent.ledger.entry import Entry
@@ -98,7 +99,7 @@ class Settlement:
             StoreError: If that cannot be made durable.
         """
         self.state.keep_release(job_id, self.task, encoded)
-        self.state.record("sent-again", job=job_id, task=self.task, ledger=ledger_seq)
+        self.state.record(SENT_AGAIN, job=job_id, task=self.task, ledger=ledger_seq)
 
     def age(self, standing: Standing) -> float:
         """Return how many seconds ago what stands was paid for, or the ledger begun where that was before."""
@@ -140,7 +141,7 @@ class Settlement:
         self.state.keep_release(charge.job_id, charge.task, encoded)
         self.files.keep_standing(Standing(charge.cohort, encoded))
         self.state.record(
-            "released", job=charge.job_id, task=charge.task, mode=TrustMode.PRIVATE.value,
+            RELEASED, job=charge.job_id, task=charge.task, mode=TrustMode.PRIVATE.value,
             fingerprint=signed.fingerprint_id, rho=str(charge.rho), ledger=entry.seq,
         )  # fmt: skip
         self.files.drop_pending()

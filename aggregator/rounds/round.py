@@ -1,6 +1,7 @@
 """One question to nodes: push, poll, and take what comes by the deadline."""
 
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,17 +14,26 @@ from flwr.serverapp import Grid
 from federation.errors import FedprintError
 from federation.identity import Identity
 from federation.messages import JobHeader, Request, SiteReply
+from federation.sealed_record import ReplyKey, seal_request
 
 log = logging.getLogger("fedprint.hub")
 
 NO_REPLY = "no-reply"
 INVALID_REPLY = "invalid-reply"
+FAILED = "failed"
+CODE = re.compile(r"[a-z0-9-]{1,40}")
+"""What the reason for a missing answer looks like."""
+
 _LONGEST_POLL_S, _SHORTEST_POLL_S = 0.2, 0.005
 _NODES_GRACE_S = 30.0
 
 
 class Signable(Protocol):
     """A request, whatever it asks."""
+
+    @property
+    def job(self) -> JobHeader:
+        """Its header."""
 
     def to_record(self, aggregator: Identity) -> RecordDict:
         """Return the request, signed, as a Flower record."""
@@ -57,29 +67,51 @@ class RoundResult(Generic[Reply]):
 
 @dataclass(frozen=True)
 class Asking:
-    """Who asks through what.
+    """Who asks whom through what.
 
     Args:
         grid: Flower's grid.
         aggregator: Who asks, and signs.
         job_id: Id of the job.
         message_type: ``"query.…"``.
+        roster: Site → public key of everybody who may be asked.
+        reply_key: What replies are sealed for.
     """
 
     grid: Grid
     aggregator: Identity
     job_id: str
     message_type: str
+    roster: Mapping[str, str]
+    reply_key: ReplyKey = field(default_factory=ReplyKey)
 
-    def header(self, deadline: float) -> JobHeader:
-        """Return the header of one request: its nonce is no other one's."""
-        return JobHeader(self.job_id, secrets.token_hex(16), deadline, self.aggregator.public_key)
+    def header(self, deadline: float, site: str = "") -> JobHeader:
+        """Return the header of one request: its nonce is no other one's.
+
+        Args:
+            deadline: Unix time in seconds.
+            site: Who alone may read the request; empty where nobody knows who will answer: everybody may.
+        """
+        recipients = (self.roster[site],) if site else tuple(self.roster.values())
+        asks, nonce = self.aggregator.public_key, secrets.token_hex(16)
+        return JobHeader(self.job_id, nonce, deadline, asks, self.reply_key.public, recipients)
 
     def send(self, request: Signable, node_id: int) -> list[str]:
-        """Push a request to a node and return the ids under which its reply can be pulled."""
-        record = request.to_record(self.aggregator)
-        message = Message(record, node_id, self.message_type, group_id=self.job_id)
-        return list(self.grid.push_messages([message]))
+        """Push a request, sealed, to a node and return the ids under which its reply can be pulled."""
+        return list(self.grid.push_messages([self.message(request, node_id)]))
+
+    def message(self, request: Signable, node_id: int) -> Message:
+        """Return a request to a node, signed and sealed for the recipients that it names."""
+        record = seal_request(request.to_record(self.aggregator), request.job.recipients)
+        return Message(record, node_id, self.message_type, group_id=self.job_id)
+
+    def open(self, message: Message) -> RecordDict:
+        """Return the reply that a message holds; it must have a content.
+
+        Raises:
+            SealError: If it is not sealed, or for another process.
+        """
+        return self.reply_key.open(message.content)
 
 
 def ask_everyone(
@@ -104,7 +136,7 @@ def ask_everyone(
         roster: Site → public key.
     """
     return ask_every_node(
-        Asking(grid, aggregator, job_id, message_type),
+        Asking(grid, aggregator, job_id, message_type, roster),
         make_request,
         lambda record, job: SiteReply.from_record(record, roster, job),
         deadline=time.time() + timeout_s,
@@ -165,7 +197,7 @@ def ask_sites(
     """
     post: _Post[Reply] = _Post(asking, read)
     for site, node_id in nodes.items():
-        job = asking.header(deadline)
+        job = asking.header(deadline, site)
         post.send(make_request(job, site), _Asked(job, node_id, site))
     post.collect(deadline, nodes)
     reasons = dict(post.problems)
@@ -212,12 +244,12 @@ class _Post(Generic[Reply]):
 
     def _take(self, message: Message, asked: _Asked) -> None:
         if message.has_error():
-            reason = message.error.reason or f"flower-{message.error.code}"
+            reason = stated_code(message)
             who = f"site {asked.site}" if asked.site else "a site"
             self._complain(asked, reason, f"{who} could not answer: {reason}")
             return
         try:
-            reply = self.read(message.content, asked.job)
+            reply = self.read(self.asking.open(message), asked.job)
         except FedprintError as error:
             self._complain(asked, INVALID_REPLY, f"a reply was refused: {error}")
             return
@@ -234,6 +266,12 @@ class _Post(Generic[Reply]):
     def _complain(self, asked: _Asked, code: str, text: str) -> None:
         log.warning("%s", text)
         self.problems.append((asked.site, code))
+
+
+def stated_code(message: Message) -> str:
+    """Return the code of an error; what is no code may hold anything, and is not kept."""
+    reason = message.error.reason or f"flower-{message.error.code}"
+    return reason if CODE.fullmatch(reason) else FAILED
 
 
 def _connected(grid: Grid, expected: int, deadline: float) -> list[int]:

@@ -4,7 +4,6 @@ Whatever a sum is for, only its terms say it: sketches of a task, a coarse histo
 """
 
 import logging
-import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from aggregator.rounds.round import NO_REPLY, Asking, RoundResult, ask_every_node, ask_sites
+from aggregator.rounds.round import CODE, FAILED, NO_REPLY, Asking, RoundResult, ask_every_node, ask_sites
 from aggregator.rounds.round_files import Closed, Departed
 from aggregator.rounds.round_store import KeptRound, RoundStore
 from federation.errors import (
@@ -50,8 +49,6 @@ Waiting: TypeAlias = Advertising | Later
 _ASKS: Mapping[type[Waiting], str] = {
     Advertising: ADVERTISE, Sharing: SHARE, Masking: MASK, Confirming: CONFIRM, Revealing: UNMASK,
 }  # fmt: skip
-FAILED = "failed"
-_CODE = re.compile(r"[a-z0-9-]{1,40}")
 _PASSING = frozenset({NO_REPLY, FAILED, FedprintError.code, StoreError.code, DeadlineError.code})
 """Reasons that may be gone when a site is asked again."""
 
@@ -64,11 +61,13 @@ class SumResult:
         total: int64 [length].
         contributors: Whose vectors it is the sum of, sorted.
         kept: The round on the disk; ``kept.finish`` once the sum is wherever it is wanted.
+        nodes: Site → the node that answered for it; empty where nobody had to be asked.
     """
 
     total: npt.NDArray[np.int64]
     contributors: tuple[str, ...]
     kept: KeptRound
+    nodes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def terms(self) -> Terms:
@@ -134,10 +133,10 @@ def secure_sum(
     """
     with store.locked("secure-sum"):
         kept = _kept_round(store, terms, job_id)
-        asking = Asking(grid, aggregator, job_id, QUERY_ROUND)
         known = {**roster, **terms.members}
+        asking = Asking(grid, aggregator, job_id, QUERY_ROUND, known)
         wanted = tuple(site for site in terms.members if among is None or site in among)
-        return _Drive(asking, kept, space, known, wanted, Patience(timeout_s, step_timeout_s)).run()
+        return _Drive(asking, kept, space, wanted, Patience(timeout_s, step_timeout_s)).run()
 
 
 def abandon_expired(store: RoundStore) -> list[KeptRound]:
@@ -175,7 +174,6 @@ class _Drive:
     asking: Asking
     kept: KeptRound
     space: Space | None
-    roster: Mapping[str, str]
     wanted: tuple[str, ...]
     patience: Patience
     nodes: dict[str, int] = field(default_factory=dict)
@@ -183,6 +181,10 @@ class _Drive:
     @property
     def terms(self) -> Terms:
         return self.kept.terms
+
+    @property
+    def roster(self) -> Mapping[str, str]:
+        return self.asking.roster
 
     def run(self) -> SumResult:
         """Go on from the last closed step to the end."""
@@ -195,7 +197,7 @@ class _Drive:
             self.kept.tidy()
         else:
             state = self._open(state)
-        return SumResult(state.total, state.contributors, self.kept)
+        return SumResult(state.total, state.contributors, self.kept, self.nodes)
 
     def _open(self, state: Later | None) -> Opened:
         result = self._advertised(self.wanted if state is None else state.sites)
@@ -306,7 +308,7 @@ def _judged(
 
 def _code(stated: str) -> str:
     """Return a reason as it is recorded; what is no code may hold anything."""
-    return stated if _CODE.fullmatch(stated) and stated != DONE else FAILED
+    return stated if CODE.fullmatch(stated) and stated != DONE else FAILED
 
 
 def _said(state: Later, site: str) -> Question:

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -35,6 +35,7 @@ from federation.envelope import Envelope
 from federation.errors import FedprintError, MessageError, ModelError, TransferError
 from federation.identity import Identity
 from federation.messages import DONE, JobHeader
+from federation.sealed_record import ReplyKey, seal_request
 from federation.transfer.averaging import signed_average
 from federation.transfer.messages import QUERY_TRANSFER, TransferReply, TransferRequest
 from federation.transfer.model import Normalization, TravellingModel, Weights
@@ -69,6 +70,7 @@ class Wire:
         nodes: Site → node that answers for it, as the roll call found.
         job_id: Id of the job.
         round_s: Seconds for one round.
+        reply_key: What replies are sealed for.
     """
 
     aggregator: Identity
@@ -76,6 +78,7 @@ class Wire:
     nodes: Mapping[str, int]
     job_id: str
     round_s: float = 3600.0
+    reply_key: ReplyKey = field(default_factory=ReplyKey)
 
 
 def trained_by(reply: TransferReply, step: CotrainStep, public_key: str) -> tuple[Trained, TravellingModel]:
@@ -186,7 +189,7 @@ class GuardedFedAvg(FedAvg):
         del config, grid
         sent = self._sent(arrays, server_round - 1)
         steps = self._steps(server_round - 1, sent.model_id)
-        self._asked = {step.step_id: Asked(self._header(), step) for step in steps}
+        self._asked = {step.step_id: Asked(self._header(step.site), step) for step in steps}
         self._start = sent.weights
         return [self._message(asked, sent.data) for asked in self._asked.values()]
 
@@ -237,11 +240,12 @@ class GuardedFedAvg(FedAvg):
         """Return which task was trained, and what came of it, once it is known to answer its request."""
         if message.has_error():
             raise MessageError("its node could not answer")
-        named = str(Envelope.from_record(TransferReply.kind, message.content).body.get("step_id"))
+        record = self._wire.reply_key.open(message.content)
+        named = str(Envelope.from_record(TransferReply.kind, record).body.get("step_id"))
         asked = self._asked.get(named)
         if asked is None:
             raise MessageError("a reply is about a step that nobody was asked for")
-        reply = TransferReply.from_record(message.content, self._wire.roster, asked.job, asked.step)
+        reply = TransferReply.from_record(record, self._wire.roster, asked.job, asked.step)
         what, model = trained_by(reply, asked.step, self._wire.roster[asked.step.site])
         self._normalization = model.normalization
         return asked.step.address, what
@@ -254,13 +258,15 @@ class GuardedFedAvg(FedAvg):
         model = signed_average(weights, self._normalization, before, self._wire.aggregator)
         return _Sent(weights, model.to_bytes())
 
-    def _header(self) -> JobHeader:
-        deadline, key = time.time() + self._wire.round_s, self._wire.aggregator.public_key
-        return JobHeader(self._wire.job_id, secrets.token_hex(16), deadline, key)
+    def _header(self, site: str) -> JobHeader:
+        wire, nonce = self._wire, secrets.token_hex(16)
+        deadline, asks = time.time() + wire.round_s, wire.aggregator.public_key
+        return JobHeader(wire.job_id, nonce, deadline, asks, wire.reply_key.public, (wire.roster[site],))
 
     def _message(self, asked: Asked, model: bytes) -> Message:
         request = TransferRequest(asked.job, asked.step, self._wire.round_s, model)
-        record, node = request.to_record(self._wire.aggregator), self._wire.nodes[asked.step.site]
+        record = seal_request(request.to_record(self._wire.aggregator), asked.job.recipients)
+        node = self._wire.nodes[asked.step.site]
         return Message(record, node, QUERY_TRANSFER, group_id=self._wire.job_id)
 
 

@@ -10,6 +10,8 @@ from flwr.serverapp import Grid
 
 from aggregator import matrix
 from aggregator.config import HubConfig
+from aggregator.log.job_record import recorded_job, tell_finished
+from aggregator.log.witness import Witnessing
 from aggregator.rounds.round import Asking, RoundResult, ask_every_node
 from aggregator.rounds.round_store import RoundStore
 from aggregator.store import Catalogue
@@ -39,6 +41,7 @@ from federation import distances
 from federation.errors import EmptyCatalogueError, TransferError
 from federation.files import locked
 from federation.identity import Identity
+from federation.log.kinds import TRANSFER
 from federation.messages import DONE as ANSWERED
 from federation.transfer.messages import QUERY_ROLL_CALL, QUERY_TRANSFER, RollCallReply, RollCallRequest
 
@@ -51,6 +54,9 @@ _SUM_S, _SLICES = 120.0, 3
 """Seconds that a sum under masks waits for a site, or slices of other work that the site may be at."""
 
 _LOCK = "transfer.lock"
+
+JOB = "transfer"
+"""What the log calls a job that runs a plan."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,11 @@ def run_transfer_job(
     catalogue = Catalogue(hub.catalogue, create=True)
     try:
         with locked(hub.catalogue.folder / _LOCK):
-            return _Run(grid, hub, job_id, plan, conditions, aggregator, catalogue).run()
+            run = _Run(grid, hub, job_id, plan, conditions, aggregator, catalogue)
+            with recorded_job(catalogue, job_id, JOB):
+                summary, nodes = run.run()
+            Witnessing(grid, aggregator, job_id, hub.roster, catalogue, hub.members).ask(nodes)
+            return summary
     finally:
         catalogue.close()
 
@@ -133,7 +143,8 @@ class _Run:
     aggregator: Identity
     catalogue: Catalogue
 
-    def run(self) -> TransferSummary:
+    def run(self) -> tuple[TransferSummary, Mapping[str, int]]:
+        """Return how the plan ended, and site → the node that answered the roll call for it."""
         present = self._call_the_roll()
         setup, queue = self._begin(present)
         board = self._open_board(setup, queue)
@@ -146,7 +157,7 @@ class _Run:
         self._scheduler(board, queue, present).run()
         outcomes = bridge_outcomes(self.catalogue, queue.findings(), self.plan.name, self.job_id)
         queue.finish_plan()
-        return self._summary(queue, present, outcomes)
+        return self._summary(queue, present, outcomes), present.nodes
 
     def _call_the_roll(self) -> RoundResult[RollCallReply]:
         roster = self.hub.roster
@@ -264,7 +275,7 @@ class _Run:
         )
 
     def _asking(self, message_type: str) -> Asking:
-        return Asking(self.grid, self.aggregator, self.job_id, message_type)
+        return Asking(self.grid, self.aggregator, self.job_id, message_type, self.hub.roster)
 
     def _summary(
         self, queue: Queue, present: RoundResult[RollCallReply], outcomes: Bridged
@@ -275,7 +286,8 @@ class _Run:
         absent = tuple(sorted(present.missing))
         summary = TransferSummary(self.plan.name, done, reasons.total(), dict(reasons), absent, outcomes)
         with self.catalogue.writing() as writer:
-            writer.add_event("transfer", self.job_id, **asdict(summary))
+            writer.add_event(TRANSFER, self.job_id, **asdict(summary))
+            tell_finished(writer, self.job_id, JOB)
         return summary
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 
 from aggregator.rounds.round import Asking, Signable
 from federation.messages import JobHeader
@@ -71,6 +71,14 @@ class Post:
         )
         known = [each for each in messages if each.metadata.reply_to_message_id in self.pending]
         return [(each, self.pending.pop(each.metadata.reply_to_message_id)) for each in known]
+
+    def open(self, message: Message, sent: Sent) -> RecordDict:
+        """Return the reply to a request; the message must have a content.
+
+        Raises:
+            SealError: If it is not sealed, or for another process.
+        """
+        return (self.roll_calls if sent.step is None else self.steps).open(message)
 
     def _push(self, asking: Asking, request: Signable, sent: Sent) -> None:
         self.pending.update(dict.fromkeys(asking.send(request, sent.node), sent))

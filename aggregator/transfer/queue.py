@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from aggregator import schema
+from aggregator.log.storage import Happening, append
 from aggregator.store import Catalogue
 from aggregator.transfer.answer import Answer, Done, Failed, Work
 from aggregator.transfer.experiment import Experiment, Finding
@@ -23,6 +24,7 @@ from aggregator.transfer.setup import Pair
 from aggregator.upsert import insert_new, insert_or_replace
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import StoreError, UnknownNameError
+from federation.log.kinds import STEP
 from federation.transfer.messages import Offer
 from federation.transfer.result import Progress, Score, StepResult
 
@@ -183,11 +185,12 @@ class Queue:
     def finish(self, step_id: str, result: StepResult) -> None:
         """Keep what a step found; its model is in place before."""
         said = canonical_json(result.model_dump(mode="json"))
-        self._change(step_id, state=DONE, result=said, progress=None, code="")
+        told = {"code": DONE, "model": result.model_id or "", "result": sha256_hex(said)}
+        self._change(step_id, told, state=DONE, result=said, progress=None, code="")
 
     def fail(self, step_id: str, code: str) -> None:
         """Give a step up."""
-        self._change(step_id, state=FAILED, code=code)
+        self._change(step_id, {"code": code}, state=FAILED, code=code)
 
     def reopen(self, step_ids: Collection[str]) -> None:
         """Let steps that were done or failed wait again."""
@@ -243,10 +246,15 @@ class Queue:
         """Return the ids of all steps that experiments of the plan have asked for, each once."""
         return list(dict.fromkeys(step_id for finding in self.findings() for step_id in finding.steps))
 
-    def _change(self, step_id: str, **values: Any) -> None:
-        changed = sa.update(_step).where(_step.c.step_id == step_id)
+    def _change(self, step_id: str, told: Mapping[str, Any] | None = None, **values: Any) -> None:
+        """Change a step, and tell the log what became of it where that is the end of it."""
+        this = _step.c.step_id == step_id
         with self.catalogue.transaction() as connection:
-            connection.execute(changed.values(changed_at=time.time(), **values))
+            connection.execute(sa.update(_step).where(this).values(changed_at=time.time(), **values))
+            if told is not None:
+                site = connection.execute(sa.select(_step.c.site).where(this)).scalar() or ""
+                where = {"step": step_id, "plan": self.plan_id, "site": site}
+                append(connection, [Happening(STEP, "", {**where, **told})])
 
     def _row(self, position: int, finding: Finding) -> dict[str, Any]:
         scores = {metric: score.model_dump(mode="json") for metric, score in finding.scores.items()}

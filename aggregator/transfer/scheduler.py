@@ -155,7 +155,7 @@ class Scheduler:
         if step is None or node is None:
             return
         now = self.clock.now()
-        job = self.post.steps.header(now + self.plan.slice_s + self.plan.deadline_s)
+        job = self.post.steps.header(now + self.plan.slice_s + self.plan.deadline_s, lane.site)
         lane.asked_at, lane.has_sent_model = now, bool(model)
         if step.step_id not in self.board.working:
             self.queue.begin_step(step.step_id)
@@ -173,7 +173,7 @@ class Scheduler:
             self._take_error(lane, message.error.code)
             return
         try:
-            reply = TransferReply.from_record(message.content, self.roster, sent.job, sent.step)
+            reply = TransferReply.from_record(self.post.open(message, sent), self.roster, sent.job, sent.step)
         except FedprintError as error:
             log.warning("a reply about %s was refused: %s", sent.step.address, error)
             lane.hear(self.clock.now())
@@ -297,7 +297,7 @@ class Scheduler:
         if message.has_error():
             return
         try:
-            reply = RollCallReply.from_record(message.content, self.roster, sent.job)
+            reply = RollCallReply.from_record(self.post.open(message, sent), self.roster, sent.job)
         except FedprintError as error:
             log.warning("a reply to a roll call was refused: %s", error)
             return

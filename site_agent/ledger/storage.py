@@ -43,13 +43,17 @@ class LedgerFiles:
         return tuple(sorted(self.folder.glob("releases/*/*.safetensors")))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, wait: bool = True) -> Iterator[None]:
         """Keep every other process and thread away from the ledger.
 
+        Args:
+            wait: Whether to wait for whoever reads or writes it now.
+
         Raises:
+            BusyError: If somebody does and nobody waits.
             StoreError: If the folder cannot be written.
         """
-        with locked(self.lock):
+        with locked(self.lock, wait=wait):
             yield
 
     def read(self) -> bytes:

@@ -19,16 +19,15 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
 
 from site_agent.network.folding import fold
+from site_agent.network.mode import Acceleration
 
 log = logging.getLogger("fedprint.site")
 
-Acceleration = Literal["auto", "off", "fold", "bf16"]
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 # Largest relative error of any probe image's features against the library's own.

@@ -27,6 +27,7 @@ from federation.round_messages import (
 )
 from federation.secagg import client
 from federation.transfer import masked_update
+from site_agent.events import ROUND
 from site_agent.jobs import Site
 from site_agent.policy import Policy
 from site_agent.rounds.contribution import Asked, Contribution
@@ -44,7 +45,7 @@ CONTRIBUTIONS: dict[str, Callable[[Asked], Contribution]] = {
 }
 """What can be summed, by the name that the purpose of a round gives it."""
 
-ROUND_EVENT, EXPIRED_EVENT = "round", "round-expired"
+ROUND_EVENT, EXPIRED_EVENT = ROUND, "round-expired"
 """What the site's log calls a step of a round, and the end of one that nobody finished in time."""
 
 

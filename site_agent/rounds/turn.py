@@ -15,6 +15,7 @@ from federation.secagg.client import Advertised, Confirmed, Masked, Shared
 from federation.secagg.messages import Confirmations, Directory, Sealed, Survivors
 from federation.trust import TrustMode
 from site_agent import jobs
+from site_agent.events import RELEASED
 from site_agent.jobs import Site
 from site_agent.rounds.contribution import Contribution, Prepared
 from site_agent.rounds.memory import EndedRound, Kept, OpenRound, question_digest
@@ -104,7 +105,7 @@ class Turn:
         entry = jobs.ledger_of(self.site).charge(owing.charge, self.contribution.budgets())
         payment = Payment(entry.at, entry.seq, entry.hash, str(owing.charge.rho))
         self.site.state.record(
-            "released", job=self.job_id, task=owing.task, mode=TrustMode.POOLED.value,
+            RELEASED, job=self.job_id, task=owing.task, mode=TrustMode.POOLED.value,
             cohort=owing.terms.cohort, round=owing.terms.round_id, rho=payment.rho, ledger=payment.seq,
         )  # fmt: skip
         self.files.keep(replace(owing, payment=payment))

@@ -12,8 +12,8 @@ from rich.table import Table
 from federation.messages import DONE
 from federation.transfer.messages import RUNNING
 from site_agent.config import SiteConfig
+from site_agent.events import MODEL_LEFT
 from site_agent.state import SiteState
-from site_agent.transfer.participation import MODEL_LEFT
 from site_agent.transfer.step_files import Ended, Running, SiteSteps, StepFiles
 
 _SHOWN = 12  # digits of an id

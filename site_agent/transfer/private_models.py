@@ -17,6 +17,7 @@ from federation.transfer.result import ModelPrivacy, StepResult
 from federation.transfer.step import CotrainStep, Step
 from federation.trust import TrustMode
 from site_agent import jobs
+from site_agent.events import RELEASED
 from site_agent.ledger.budget import Charge
 from site_agent.ledger.entry import Entry
 from site_agent.patients import Unit, images_by_patient
@@ -147,7 +148,7 @@ def _finish(asked: Asked, pending: PendingModel, entry: Entry) -> tuple[StepResu
     privacy = waiting.privacy.model_copy(update={"ledger_seq": entry.seq, "ledger_hash": entry.hash})
     model = replace(waiting, privacy=privacy).signed(asked.site.identity).to_bytes()
     asked.site.state.record(
-        "released", job=pending.charge.job_id, task=pending.charge.task, mode=TrustMode.PRIVATE.value,
+        RELEASED, job=pending.charge.job_id, task=pending.charge.task, mode=TrustMode.PRIVATE.value,
         step=asked.step.step_id, model=sha256_hex(model), rho=str(pending.charge.rho), ledger=entry.seq,
     )  # fmt: skip
     return pending.result.model_copy(update={"privacy": privacy}), model

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from dying_server import DyingServer
 from factories import make_features, make_noisy_space, make_space
-from flwr.app import Message
 from flwr.serverapp import ServerApp
 from round_sites import Killed, Mortal, RoundSite, refusing, unreachable
+from sealed_wire import answering, heard
 
 from aggregator.cohort_config import CohortConfig
 from aggregator.config import EnrolledSite, HubConfig
@@ -67,10 +67,13 @@ def app_of(site):
     def answer(message, request):
         job, results = request.job, (TaskResult("lungs", WITHHELD),)
         reply = SiteReply(site.name, job.job_id, job.nonce, results)
-        return Message(reply.to_record(site.identity), reply_to=message)
+        return answering(message, site.identity, reply.to_record(site.identity))
 
-    app.query("fingerprint")(lambda m, _: answer(m, FingerprintRequest.from_record(m.content)))
-    app.query("listen")(lambda m, _: answer(m, ListenRequest.from_record(m.content)))
+    def read(kind, message):
+        return kind.from_record(heard(message, site.identity))
+
+    app.query("fingerprint")(lambda m, _: answer(m, read(FingerprintRequest, m)))
+    app.query("listen")(lambda m, _: answer(m, read(ListenRequest, m)))
     return app
 
 
@@ -163,7 +166,7 @@ def test_the_log_says_who_contributed_and_who_left_where(hub):
     pool(hub, make_sites(dora={MASK: refusing("budget")}))
     [told] = events(hub, "round")
     assert told["contributors"] == ["anna", "bern", "cork"]
-    assert told["departures"] == {MASK: {"dora": "budget"}}
+    assert told["departures"] == {MASK: ["dora"]}
     [kept] = RoundStore.beside(hub.catalogue).rounds()
     assert (told["round"], told["digest"]) == (kept.terms.round_id, kept.terms.digest.hex())
     assert current(hub)[ADDRESS].privacy.sites == 3
@@ -304,7 +307,7 @@ def test_calibration_opens_one_cohort_and_asks_for_nothing_else(hub):
     outcome, grid = go(lambda grid: run_calibration_job(grid, hub, "job-1", "chests"), make_sites())
     assert outcome.accepted == (ADDRESS,)
     kinds = {each.message.metadata.message_type for each in grid.sent}
-    assert kinds == {"query.round"}
+    assert kinds == {"query.round", "query.witness"}
     with pytest.raises(ConfigError, match="nobody"):
         run_calibration_job(grid, hub, "job-2", "nobody")
 

@@ -1,0 +1,148 @@
+"""Which requests may pass to the SuperLink: few from outside, and those of operators with a token.
+
+The SuperLink serves sites, operators and its own processes on one port, and asks no operator who they are. So
+it is given two doors. A door decides by the path and the headers as they arrived, never by the address of the
+peer: a proxy on the same host lends its own to everybody.
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAXIMUM_BODY = 256 * 2**20
+
+_FLEET = re.compile(r"/v1/fleet/[a-z]+(-[a-z]+)*")
+_RUNTIME = re.compile(r"/v1/runtime/[a-z]+(-[a-z]+)*")
+_HEALTH = "/health"
+_HOST = re.compile(rb"[A-Za-z0-9.\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+
+
+class _TooLargeError(Exception):
+    """More bytes arrive than a request may have."""
+
+
+class PublicDoor:
+    """Lets sites through to the fleet endpoints, and anybody to the health endpoint.
+
+    Args:
+        app: What lies behind.
+        maximum_body: Most bytes of one request; larger messages travel in parts.
+    """
+
+    def __init__(self, app: App, maximum_body: int = MAXIMUM_BODY) -> None:
+        self._app, self._maximum = app, maximum_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await _pass_lifespan(self._app, scope, receive, send)
+        elif not self._may_pass(scope):
+            await _refuse(send, 403, "only sites are served here")
+        elif _announced(scope) > self._maximum:
+            await _refuse(send, 413, "the request is too large")
+        else:
+            await self._pass(scope, receive, send)
+
+    def _may_pass(self, scope: Scope) -> bool:
+        # Flower decides by a URL that it puts together from the Host header whether to authenticate a node.
+        if not _is_plain_host(scope):
+            return False
+        if scope["path"] == _HEALTH:
+            return scope["method"] in ("GET", "HEAD")
+        return scope["method"] == "POST" and bool(_FLEET.fullmatch(scope["path"]))
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answered = False
+        seen = 0
+
+        async def counted() -> Event:
+            nonlocal seen
+            event = await receive()
+            seen += len(event.get("body", b""))
+            if seen > self._maximum:
+                raise _TooLargeError
+            return event
+
+        async def noted(event: Event) -> None:
+            nonlocal answered
+            answered = True
+            await send(event)
+
+        try:
+            await self._app(scope, counted, noted)
+        except _TooLargeError:
+            if not answered:
+                await _refuse(send, 413, "the request is too large")
+
+
+class OperatorDoor:
+    """Lets the hub's own processes through to the runtime endpoints, and who shows the token to the rest.
+
+    The runtime endpoints ask for secrets of their own. Sites have no business here.
+
+    Args:
+        app: What lies behind.
+        token: What an operator shows as ``Authorization: Bearer TOKEN``.
+    """
+
+    def __init__(self, app: App, token: str) -> None:
+        self._app, self._expected = app, f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await _pass_lifespan(self._app, scope, receive, send)
+        elif not _is_plain_host(scope) or _FLEET.fullmatch(scope["path"]):
+            await _refuse(send, 403, "sites are not served here")
+        elif not self._is_open(scope["path"]) and not self._shows_token(scope):
+            await _refuse(send, 401, "the operator's token is missing or wrong")
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_open(self, path: str) -> bool:
+        return path == _HEALTH or bool(_RUNTIME.fullmatch(path))
+
+    def _shows_token(self, scope: Scope) -> bool:
+        shown = list(_headers(scope, b"authorization"))
+        return len(shown) == 1 and hmac.compare_digest(shown[0], self._expected)
+
+
+def _headers(scope: Scope, name: bytes) -> Iterable[bytes]:
+    return (value for key, value in scope["headers"] if key.lower() == name)
+
+
+def _is_plain_host(scope: Scope) -> bool:
+    """Whether there is one Host header and it holds a host, and a port perhaps, and nothing else."""
+    hosts = list(_headers(scope, b"host"))
+    return len(hosts) == 1 and bool(_HOST.fullmatch(hosts[0]))
+
+
+def _announced(scope: Scope) -> int:
+    """Bytes that a request says it has; 0: it does not say."""
+    said = next(iter(_headers(scope, b"content-length")), b"0")
+    return int(said) if said.isdigit() else 0
+
+
+async def _pass_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Pass the server's own start and stop on; web sockets are closed."""
+    if scope["type"] == "lifespan":
+        await app(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008})
+
+
+async def _refuse(send: Send, status: int, why: str) -> None:
+    body = json.dumps({"detail": why}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]}
+    )
+    await send({"type": "http.response.body", "body": body})

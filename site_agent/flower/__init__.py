@@ -1,0 +1,1 @@
+"""Flower's processes at a site, guarded."""

@@ -1,0 +1,1 @@
+"""What a hospital's IT sees of its site: metrics, health, status."""

@@ -1,0 +1,129 @@
+import asyncio
+
+import pytest
+
+from aggregator.flower.doors import OperatorDoor, PublicDoor
+
+TOKEN = "f" * 64
+
+
+async def reading_app(scope, receive, send):
+    """Read the whole body, then say yes."""
+    more = True
+    while more:
+        more = (await receive()).get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def answer(door, path, method="POST", headers=(), body=(b"",)):
+    sent = []
+    parts = [{"type": "http.request", "body": part, "more_body": True} for part in body]
+    parts[-1]["more_body"] = False
+
+    async def receive():
+        return parts.pop(0)
+
+    async def send(event):
+        sent.append(event)
+
+    scope = {"type": "http", "path": path, "method": method, "headers": [(b"host", b"hub:8000"), *headers]}
+    asyncio.run(door(scope, receive, send))
+    return sent[0]["status"]
+
+
+@pytest.fixture
+def public():
+    return PublicDoor(reading_app, maximum_body=100)
+
+
+@pytest.fixture
+def operator():
+    return OperatorDoor(reading_app, TOKEN)
+
+
+def bearer(token):
+    return (b"authorization", f"Bearer {token}".encode())
+
+
+def test_sites_reach_fleet_endpoints_and_everybody_the_health_endpoint(public):
+    assert answer(public, "/v1/fleet/pull-messages") == 200
+    assert answer(public, "/health", "GET") == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/control/start-run",
+        "/v1/runtime/x",
+        "/docs",
+        "/v1/fleet",
+        "/v1/fleet/a/b",
+        "/v1/fleet/a\n",
+        "//v1/fleet/a",
+    ],
+)
+def test_everything_else_is_closed_to_the_public(public, path):
+    assert answer(public, path) == 403
+
+
+def test_other_methods_are_closed(public):
+    assert answer(public, "/v1/fleet/pull-messages", "GET") == 403
+    assert answer(public, "/health", "POST") == 403
+
+
+@pytest.mark.parametrize("extra", [(b"host", b"other"), (b"Host", b"other")])
+def test_two_host_headers_are_refused(public, operator, extra):
+    assert answer(public, "/health", "GET", [extra]) == 403
+    assert answer(operator, "/health", "GET", [extra]) == 403
+
+
+@pytest.mark.parametrize("host", [b"hub", b"10.0.0.1:8000", b"[2001:db8::7]:8000"])
+def test_ordinary_hosts_pass(host):
+    sent = []
+
+    async def send(event):
+        sent.append(event)
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    scope = {"type": "http", "path": "/health", "method": "GET", "headers": [(b"host", host)]}
+    asyncio.run(PublicDoor(reading_app)(scope, receive, send))
+    assert sent[0]["status"] == 200
+
+
+def test_a_request_that_says_that_it_is_too_large_is_not_read(public):
+    assert answer(public, "/v1/fleet/push-object", headers=[(b"content-length", b"101")]) == 413
+
+
+def test_a_request_that_turns_out_too_large_is_dropped(public):
+    assert answer(public, "/v1/fleet/push-object", body=[b"x" * 60, b"x" * 60]) == 413
+    assert answer(public, "/v1/fleet/push-object", body=[b"x" * 60, b"x" * 40]) == 200
+
+
+def test_operators_need_the_whole_token_once(operator):
+    path = "/v1/control/start-run"
+    assert answer(operator, path) == 401
+    assert answer(operator, path, headers=[bearer(TOKEN[:-1])]) == 401
+    assert answer(operator, path, headers=[bearer(TOKEN), bearer(TOKEN)]) == 401
+    assert answer(operator, path, headers=[bearer(TOKEN)]) == 200
+
+
+def test_the_hubs_own_processes_bring_secrets_of_their_own(operator):
+    assert answer(operator, "/v1/runtime/acquire-task") == 200
+    assert answer(operator, "/v1/runtime/../control/start-run") == 401
+
+
+def test_sites_have_no_business_at_the_operators_door(operator):
+    assert answer(operator, "/v1/fleet/pull-messages", headers=[bearer(TOKEN)]) == 403
+
+
+def test_web_sockets_are_closed(public):
+    sent = []
+
+    async def send(event):
+        sent.append(event)
+
+    asyncio.run(public({"type": "websocket", "path": "/health"}, None, send))
+    assert sent == [{"type": "websocket.close", "code": 1008}]

@@ -1,0 +1,122 @@
+import io
+import json
+import logging
+import threading
+from contextvars import copy_context
+from datetime import datetime
+
+import pytest
+
+from federation import logs
+from federation.errors import PolicyError
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    root, flower = logging.getLogger(), logging.getLogger("flwr")
+    kept = (root.handlers[:], root.level, flower.handlers[:], flower.propagate, flower.level)
+    yield
+    root.handlers[:], flower.handlers[:] = kept[0], kept[2]
+    root.setLevel(kept[1])
+    flower.propagate = kept[3]
+    flower.setLevel(kept[4])
+
+
+@pytest.fixture
+def stream():
+    return io.StringIO()
+
+
+@pytest.fixture
+def lines(stream):
+    logs.configure("runner", json=True, member="chests", stream=stream)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_says_when_who_and_what(lines):
+    logging.getLogger("fedprint.hub").warning("asked %d sites", 3)
+    (line,) = lines()
+    moment = datetime.fromisoformat(line.pop("time"))
+    assert moment.utcoffset().total_seconds() == 0
+    assert line == {
+        "level": "warning",
+        "logger": "fedprint.hub",
+        "process": "runner",
+        "member": "chests",
+        "text": "asked 3 sites",
+    }
+
+
+def test_lines_within_a_job_name_it_and_lines_after_it_do_not(lines):
+    with logs.job("job-7"):
+        logging.getLogger("fedprint.hub").info("within")
+        assert logs.current_job() == "job-7"
+    logging.getLogger("fedprint.hub").info("after")
+    assert [line.get("job") for line in lines()] == ["job-7", None]
+
+
+def test_a_thread_that_is_given_the_context_names_the_job_too(lines):
+    with logs.job("job-8"):
+        context = copy_context()
+    thread = threading.Thread(target=context.run, args=(logging.getLogger("fedprint.hub").info, "there"))
+    thread.start()
+    thread.join()
+    assert lines()[0]["job"] == "job-8"
+
+
+def test_an_error_that_is_logged_brings_its_code_and_its_text(lines):
+    try:
+        raise PolicyError("task lungs may not", remedy="ask")
+    except PolicyError:
+        logging.getLogger("fedprint.site").exception("refused")
+    (line,) = lines()
+    assert line["code"] == "policy"
+    assert "task lungs may not" in line["exception"]
+
+
+def test_a_code_can_be_given(lines):
+    logging.getLogger("fedprint.site").error("failed", extra={"code": "deadline"})
+    assert lines()[0]["code"] == "deadline"
+
+
+def test_a_line_stays_one_line_whatever_it_says(lines):
+    logging.getLogger("fedprint.hub").info("first\nsecond\u2028third \udcff %s", "x")
+    (line,) = lines()
+    assert line["text"].startswith("first\nsecond")
+
+
+def test_a_message_that_does_not_fit_its_arguments_is_still_written():
+    record = logging.LogRecord("fedprint.hub", logging.INFO, "", 0, "%d sites", ("many",), None)
+    assert json.loads(logs.JsonLines("runner", "").format(record))["text"] == "%d sites ('many',)"
+
+
+def test_flower_logs_in_the_same_form_and_only_once(stream, lines):
+    logging.getLogger("flwr").addHandler(logging.StreamHandler(stream))
+    logs.configure("superlink", json=True, stream=stream)
+    logging.getLogger("flwr").info("started")
+    (line,) = lines()
+    assert (line["logger"], line["process"]) == ("flwr", "superlink")
+
+
+def test_plain_text_is_one_line_for_a_person(stream):
+    logs.configure("supernode", json=False, stream=stream)
+    with logs.job("job-9"):
+        logging.getLogger("fedprint.site").error("no\nroom", extra={"code": "store"})
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith("error supernode: no\\nroom [job job-9] [store]")
+
+
+def test_children_log_as_their_parent_says(monkeypatch, capsys):
+    for name, value in logs.environment(json=True, member="anna").items():
+        monkeypatch.setenv(name, value)
+    logs.configure_child("client-app")
+    logging.getLogger("fedprint.site").info("here")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["process"], line["member"]) == ("client-app", "anna")
+
+
+def test_where_nobody_says_anything_a_process_logs_as_it_did(monkeypatch):
+    monkeypatch.delenv(logs.FORMAT, raising=False)
+    before = logging.getLogger().handlers[:]
+    logs.configure_child("client-app")
+    assert logging.getLogger().handlers == before
