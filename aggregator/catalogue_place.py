@@ -90,14 +90,19 @@ class CataloguePlace:
         """
         if not self.is_on_server:
             return sa.URL.create("sqlite", database=self.address)
+        url = _parsed(self.whole_address)
+        proven = _is_here(url) or "sslmode" in url.query
+        return url if proven else url.update_query_dict({"sslmode": "verify-full"})
+
+    @property
+    def whole_address(self) -> str:
+        """The address with whole paths, which means the same in every folder; it may hold a password."""
+        if not self.is_on_server:
+            return str(self.file.absolute())
         url = _parsed(self.address)
-        files = {
-            key: str(self.folder / Path(str(url.query[key])).expanduser())
-            for key in _FILES
-            if key in url.query
-        }
-        unstated = {} if _is_here(url) or "sslmode" in url.query else {"sslmode": "verify-full"}
-        return url.update_query_dict(files | unstated)
+        named = {key: Path(str(url.query[key])).expanduser() for key in _FILES if key in url.query}
+        files = {key: str((self.folder / path).absolute()) for key, path in named.items()}
+        return url.update_query_dict(files).render_as_string(hide_password=False)
 
     @property
     def password(self) -> str | None:

@@ -29,21 +29,26 @@ class EnrolledSite(BaseModel):
     public_key: PublicKey = Field(description="its Ed25519 public key, 64 hexadecimal digits")
 
 
-class _Placed(BaseModel):
-    """Of a hub file only where its catalogue is."""
+class HubFiles(BaseModel):
+    """Of a hub file only what it names; nothing else of it is looked at."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    consortium: str = ""
     catalogue: CatalogueField = CataloguePlace.of(SQLITE_FILE)
+    space: Path = Path("space.safetensors")
+    key: Path = Path("hub.key")
 
+    @classmethod
+    def read(cls, path: Path) -> "HubFiles":
+        """Read a hub file; its relative paths start at its own folder.
 
-def place_in(path: Path) -> CataloguePlace:
-    """Return where the catalogue of a hub file is; nothing else of the file is looked at.
-
-    Raises:
-        ConfigError: If the file is missing or wrong.
-    """
-    return read_config(path, _Placed).catalogue.within(path.resolve().parent)
+        Raises:
+            ConfigError: If the file is missing or wrong.
+        """
+        found, base = read_config(path, cls), path.resolve().parent
+        paths = {name: base / getattr(found, name) for name in ("space", "key")}
+        return found.model_copy(update={"catalogue": found.catalogue.within(base), **paths})
 
 
 class HubConfig(SamplingConfig):

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from aggregator.catalogue_place import CataloguePlace
 from aggregator.database_errors import errors_of, is_passing
+from federation.errors import StoreError
 
 Result = TypeVar("Result")
 
@@ -38,11 +39,14 @@ class Database:
         create: Whether a missing SQLite file is made; a database on a server is made by its operator.
 
     Raises:
-        OSError: If the file cannot be made.
+        StoreError: If the file is missing.
+        OSError: If it cannot be made.
     """
 
     def __init__(self, place: CataloguePlace, *, create: bool = False) -> None:
         self.place = place
+        if not create:
+            _require_file(place)
         self._engine = _server_engine(place) if place.is_on_server else _file_engine(place, create)
         self._readers = self._engine.execution_options(**_reading(place))
         self._writers = self._engine.execution_options(**{_WRITES: True})
@@ -120,6 +124,14 @@ class Database:
                     raise
             time.sleep(pause)
             pause = min(2 * pause, 2.0)
+
+
+def _require_file(place: CataloguePlace) -> None:
+    if not place.is_on_server and not place.file.is_file():
+        raise StoreError(
+            f"there is no catalogue at {place}",
+            remedy="run `fedprint demo` or `fedprint simulate` first, or name another with --catalogue",
+        )
 
 
 def _driver(connection: sa.Connection) -> sqlite3.Connection:

@@ -79,8 +79,8 @@ def approve(
     if not candidate.compared.matches(number):
         raise EnrolmentError(
             f"the number that was read out is not that of {candidate.request.site}",
-            remedy="hear it again; if it stays another, somebody exchanged a file: revoke nothing, approve "
-            "nothing, and send the invitation over another way",
+            remedy="hear it again; if it stays another, somebody exchanged a file on its way: do not "
+            "approve, and invite the site again over another way",
         )
     with hub.deciding():
         membership = candidate.done or _issue(hub, candidate, now, days)

@@ -86,6 +86,11 @@ def upgrade(database: Database) -> bool:
     return False
 
 
+def is_new(database: Database) -> bool:
+    """Return whether a database holds no table at all."""
+    return database.read(_standing) is Standing.EMPTY
+
+
 def configuration(connection: sa.Connection) -> "Config":
     """Return what Alembic needs to know to migrate on a connection whose transaction is open."""
     from alembic.config import Config

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from aggregator.catalogue_place import SQLITE_FILE, CataloguePlace
-from aggregator.config import place_in
+from aggregator.config import HubFiles
 from aggregator.hub_folder import HubFolder
 from aggregator.store import Catalogue
-from federation.errors import StoreError
+from federation.errors import ConfigError, StoreError
 
 CatalogueOption = Annotated[
     str | None,
@@ -36,7 +36,7 @@ def find_catalogue(folder: Path) -> CataloguePlace:
     """
     hub_file = HubFolder(folder).config
     if hub_file.is_file():
-        return place_in(hub_file)
+        return HubFiles.read(hub_file).catalogue
     found = [p for pattern in ("", "*/", "runs/*/") for p in folder.glob(f"{pattern}{SQLITE_FILE}")]
     if not found:
         raise StoreError(
@@ -53,11 +53,26 @@ def place_of(named: str | None) -> CataloguePlace:
         ConfigError: If a hub file or URL is wrong.
         StoreError: If nothing is named and nothing is here.
     """
-    if named is None:
-        return find_catalogue(Path.cwd())
-    if Path(named).name == HubFolder(Path()).config.name:
-        return place_in(Path(named))
-    return CataloguePlace.of(named)
+    if named is not None and Path(named).name == HubFolder(Path()).config.name:
+        return HubFiles.read(Path(named)).catalogue
+    return given_url(named) or find_catalogue(Path.cwd())
+
+
+def given_url(text: str | None) -> CataloguePlace | None:
+    """Return the place that an argument of a command names.
+
+    Raises:
+        ConfigError: If it is a URL with a password: others on the machine can read arguments.
+    """
+    if text is None:
+        return None
+    place = CataloguePlace.of(text)
+    if place.password:
+        raise ConfigError(
+            f"the URL of {place} holds a password, which everybody on this machine can read",
+            remedy="put it into a file that only you can read and add ?passfile=FILE to the URL",
+        )
+    return place
 
 
 def open_catalogue(named: str | None) -> Catalogue:

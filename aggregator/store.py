@@ -46,8 +46,6 @@ class Catalogue:
 
     def __init__(self, place: PlaceLike, *, create: bool = False) -> None:
         self.place = CataloguePlace.of(place)
-        if not create:
-            _require_file(self.place)
         with errors_of(self.place):
             self._database = Database(self.place, create=create)
         if create:
@@ -229,14 +227,6 @@ class Catalogue:
 
     def _first(self, query: sa.Select[Any]) -> sa.Row[Any] | None:
         return self.read(lambda connection: connection.execute(query).first())
-
-
-def _require_file(place: CataloguePlace) -> None:
-    if not place.is_on_server and not place.file.is_file():
-        raise StoreError(
-            f"there is no catalogue at {place}",
-            remedy="run `fedprint demo` or `fedprint simulate` first, or name another with --catalogue",
-        )
 
 
 def _latest_run() -> sa.Select[Any]:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from federation.errors import ConfigError
 from site_agent import joining_cli, serve_cli
+from site_agent.hub_log.cli import verify
 from site_agent.joining_cli import answer_invitation
 from site_agent.ledger_cli import app as ledger_app
 from site_agent.operations.status_cli import status
@@ -20,6 +21,7 @@ app.command()(status)
 joining_cli.add_to(app)
 app.command()(serve_cli.serve)
 app.command()(serve_cli.approve)
+app.command()(verify)
 
 
 @app.callback()
@@ -104,7 +106,7 @@ def check(
 
     from site_agent.checking import approve_cards, check_site, described
     from site_agent.config import SiteConfig
-    from site_agent.readiness.check import check_deployment, is_ready
+    from site_agent.deployment_check.check import check_deployment, is_ready
 
     config = config / "site.toml" if config.is_dir() else config
     site = SiteConfig.read(config)

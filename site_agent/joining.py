@@ -57,8 +57,7 @@ def join(folder: SiteFolder, invitation: Invitation, now: float) -> Joined:
     """
     invitation.check_time(now)
     _check_folder(folder, invitation)
-    for private in (folder.state, folder.invitation.parent):
-        make_private(private)
+    _make_folders(folder)
     identity = Identity.load_or_create(invitation.site, SiteState(folder.state).key_path)
     _put_node_key(folder)
     write_atomically(folder.ca_certificate, invitation.ca_certificate.encode())
@@ -70,6 +69,13 @@ def join(folder: SiteFolder, invitation: Invitation, now: float) -> Joined:
     return Joined(invitation, folder.enrolment(invitation.site), enrolment.compared)
 
 
+def _make_folders(folder: SiteFolder) -> None:
+    """Make the site's folders; a site folder that is there already stays as open as its owner made it."""
+    own = () if folder.path.exists() else (folder.path,)
+    for private in (*own, folder.state, folder.invitation.parent, folder.approved_bundles.parent):
+        make_private(private)
+
+
 def _put_node_key(folder: SiteFolder) -> None:
     if not folder.node_key.exists():
         create_atomically(folder.node_key, new_node_key())
@@ -77,6 +83,7 @@ def _put_node_key(folder: SiteFolder) -> None:
 
 def _check_folder(folder: SiteFolder, invitation: Invitation) -> None:
     if not folder.config.exists():
+        _check_begun(folder, invitation)
         return
     name, hub = connection_of(folder.config)
     if name != invitation.site:
@@ -94,6 +101,18 @@ def _check_folder(folder: SiteFolder, invitation: Invitation) -> None:
         raise ConfigError(
             f"{folder.path} belongs to {hub.consortium}, whose hub has the key {hub.public_key[:12]}…",
             remedy="a site serves one hub: choose another folder with --folder",
+        )
+
+
+def _check_begun(folder: SiteFolder, invitation: Invitation) -> None:
+    """Raise where a half-finished answer to another invitation has left files that would stay."""
+    if not folder.invitation.exists():
+        return
+    begun = Invitation.from_bytes(read_file(folder.invitation, "invitation"))
+    if (begun.hub_key, begun.site) != (invitation.hub_key, invitation.site):
+        raise ConfigError(
+            f"{folder.path} holds a half-finished answer of {begun.site} to {begun.consortium}",
+            remedy="choose another folder with --folder, or remove that one",
         )
 
 

@@ -63,7 +63,7 @@ class Entry:
 
 def _sites_in(detail: Mapping[str, Any]) -> Iterator[str]:
     for key in _NAMES:
-        if isinstance(detail.get(key), str):
+        if isinstance(detail.get(key), str) and detail[key]:
             yield detail[key]
     for key in _LISTS:
         named = detail.get(key)

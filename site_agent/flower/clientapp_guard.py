@@ -100,8 +100,6 @@ class GuardedExecutor:
     def reconcile(self) -> None:
         """Notice when the ClientApp has ended."""
         if self._running is not None and self._running.process.poll() is not None:
-            if self._running.process.returncode < 0:
-                log.error("the ClientApp was killed by signal %d", -self._running.process.returncode)
             self._forget(self._running)
 
     def close(self) -> None:
@@ -118,10 +116,14 @@ class GuardedExecutor:
 
     def _forget(self, running: _Running) -> None:
         self._running = None
-        self._bury(running.home)
+        if running.process.returncode:
+            log.error("the ClientApp ended with status %d", running.process.returncode)
+            self._bury(running.home)
+        else:
+            shutil.rmtree(running.home, ignore_errors=True)
 
     def _bury(self, home: Path) -> None:
-        """Tell the SuperNode that the ClientApp of a folder is gone; of one that finished it knows."""
+        """Tell the SuperNode that the ClientApp of a folder is gone; if it had answered, that says nothing."""
         with suppress(OSError, httpx.HTTPError):
             report_death(self._address, (home / _TOKEN).read_text("ascii"))
         shutil.rmtree(home, ignore_errors=True)

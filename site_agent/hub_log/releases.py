@@ -19,12 +19,14 @@ class Release:
         task: Name of the task.
         kind: ``"fingerprint"``, ``"round"`` or ``"step"``.
         name: Id of the fingerprint, of the round, or of the step.
+        at: Unix time in seconds.
     """
 
     job_id: str
     task: str
     kind: str
     name: str
+    at: float
 
     def is_in(self, entries: Iterable[Entry], site: str) -> bool:
         """Return whether entries of the log account for it.
@@ -58,7 +60,9 @@ def releases_of(events: Iterable[Mapping[str, Any]]) -> list[Release]:
     """
     keys = (("fingerprint", "fingerprint"), (ROUND, "round"), (STEP, "step"))
     return [
-        Release(str(event.get("job", "")), str(event.get("task", "")), kind, str(event[key]))
+        Release(
+            str(event.get("job", "")), str(event.get("task", "")), kind, str(event[key]), float(event["at"])
+        )
         for event in events
         if event.get("event") == _RELEASED
         for kind, key in keys

@@ -6,7 +6,7 @@ import pytest
 
 from aggregator import database
 from aggregator.catalogue_place import CataloguePlace
-from aggregator.config import HubConfig, place_in
+from aggregator.config import HubConfig, HubFiles
 from aggregator.store import Catalogue
 from federation.errors import ConfigError, StoreError
 
@@ -27,7 +27,7 @@ def hub_file(folder, catalogue):
 
 def test_a_path_in_a_hub_file_starts_at_its_folder(tmp_path):
     place = HubConfig.read(hub_file(tmp_path, "data/prints.sqlite")).catalogue
-    assert place == place_in(tmp_path / "hub.toml")
+    assert place == HubFiles.read(tmp_path / "hub.toml").catalogue
     assert (place.file, place.folder) == (tmp_path / "data" / "prints.sqlite", tmp_path / "data")
     assert place.mapped == tmp_path / "data" / "prints.mapped"
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from flower_hub import Hub, environment, free_port, kill_group, wait_until
+from flower_hub import SITE_APP, Hub, environment, free_port, kill_group, wait_until
 from served_site import public_node_key, write_site
 from typer.testing import CliRunner
 
@@ -108,7 +108,7 @@ def test_a_bundle_runs_as_soon_as_it_is_approved(orders, site):
 
 
 def test_another_bundle_is_refused_and_waits(hub, orders, site):
-    other = hub.begin("other", "import os  # anything else\nfrom site_agent.client_app import app\n")
+    other = hub.begin("other", f"# anything else\n{SITE_APP}")
     reply = other.ask("echo", text="hello")
     other.stop()
     assert reply == {"error": INVALID_FAB, "reason": "bundle-not-approved"}
@@ -117,7 +117,7 @@ def test_another_bundle_is_refused_and_waits(hub, orders, site):
     shown = CliRunner().invoke(command_line, ["site", "approve", str(site.folder.path)], input="n\n")
     assert shown.exit_code == 1
     assert waiting.digest in shown.output
-    assert "+import os  # anything else" in shown.output
+    assert "+# anything else" in shown.output
     assert orders.ask("echo", text="goes on")["text"] == "goes on"
 
 

@@ -16,7 +16,7 @@ from served_site import Authority
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-PATIENCE_S = 180
+PATIENCE_S = float(os.environ.get("P", 180))
 
 _PROJECT = """
 [project]
@@ -185,7 +185,9 @@ class Hub:
             env=self.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        told = json.loads(done.stdout)
+        assert told["success"], told
+        return told
 
     def register(self, public_key: bytes) -> None:
         path = self.folder / f"{uuid.uuid4().hex}.pub"

@@ -75,7 +75,7 @@ file = "digits.npz"
 modality = "scan"
 """
     )
-    folder.policy.write_text("")
+    folder.policy.write_text(f'schema = 1\n[aggregator]\npublic_keys = ["{HUB_KEY}"]\n')
     write_node_key(folder.node_key)
     Identity.load_or_create("anna", folder.state / "identity.key")
     return folder

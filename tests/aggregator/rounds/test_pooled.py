@@ -306,7 +306,7 @@ def test_calibration_opens_one_cohort_and_asks_for_nothing_else(hub):
     outcome, grid = go(lambda grid: run_calibration_job(grid, hub, "job-1", "chests"), make_sites())
     assert outcome.accepted == (ADDRESS,)
     kinds = {each.message.metadata.message_type for each in grid.sent}
-    assert kinds == {"query.round"}
+    assert kinds == {"query.round", "query.witness"}
     with pytest.raises(ConfigError, match="nobody"):
         run_calibration_job(grid, hub, "job-2", "nobody")
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from federation.address import split_address
 from federation.errors import ConfigError
 from federation.expiry import expiry_of
-from site_agent.readiness.finding import Finding, fail, of_expiry, ok, warn
+from site_agent.deployment_check.finding import Finding, fail, of_expiry, ok, warn
 from site_agent.serve_config import HubConnection
 
 Clock: TypeAlias = Callable[[], float]

@@ -11,9 +11,9 @@ from federation.invitation import Invitation
 from federation.node_key import public_text, read_node_key
 from site_agent.bundles import Bundles
 from site_agent.deployed_site import DeployedSite
+from site_agent.deployment_check.finding import Finding, fail, of_expiry, ok, warn
 from site_agent.membership import kept_membership
 from site_agent.policy import Policy
-from site_agent.readiness.finding import Finding, fail, of_expiry, ok, warn
 from site_agent.state import SiteState
 
 _OTHERS = 0o077

@@ -8,10 +8,10 @@ from federation.errors import FedprintError
 from site_agent.checking import SiteCheck
 from site_agent.config import SiteConfig
 from site_agent.deployed_site import DeployedSite
-from site_agent.readiness.connection import Clock, check_connection
-from site_agent.readiness.finding import Finding, State, fail, ok
-from site_agent.readiness.machine import check_machine
-from site_agent.readiness.papers import check_bundle, check_keys, check_membership, check_policy
+from site_agent.deployment_check.connection import Clock, check_connection
+from site_agent.deployment_check.finding import Finding, State, fail, ok
+from site_agent.deployment_check.machine import check_machine
+from site_agent.deployment_check.papers import check_bundle, check_keys, check_membership, check_policy
 
 
 def check_deployment(

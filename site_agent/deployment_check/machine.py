@@ -6,7 +6,7 @@ from pathlib import Path
 from federation.errors import FedprintError
 from federation.operations.disk import LEAST_FREE, Disk
 from site_agent.config import SiteConfig
-from site_agent.readiness.finding import Finding, fail, ok, warn
+from site_agent.deployment_check.finding import Finding, fail, ok, warn
 
 _MB = 1_000_000
 _NVIDIA = Path("/proc/driver/nvidia/version")
