@@ -86,6 +86,7 @@ class JobProcess:
 def main(arguments: Sequence[str]) -> int:
     """Run jobs until a signal; the only argument is the hub's folder."""
     logs.configure_child("jobs")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
     try:
         folder = HubFolder(Path(arguments[0]).resolve())
         hub = HubConfig.read(folder.config)

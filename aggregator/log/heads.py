@@ -10,6 +10,7 @@ from aggregator import schema
 from aggregator.log import storage
 from aggregator.log.tree import StoredTree
 from federation.canonical import canonical_json
+from federation.errors import LogError
 from federation.identity import Identity
 from federation.log.tree_head import CoSignedHead, SignedHead, log_id
 
@@ -48,10 +49,15 @@ def signed_heads(connection: sa.Connection, log: str | None = None) -> list[Sign
     Raises:
         LogError: If one is damaged.
     """
-    query = sa.select(_head.c.content).order_by(_head.c.size)
+    query = sa.select(_head).order_by(_head.c.size)
     if log is not None:
         query = query.where(_head.c.log_id == log)
-    return [SignedHead.from_json(_parsed(content)) for content in connection.execute(query).scalars()]
+    found = []
+    for row in connection.execute(query):
+        signed = SignedHead.from_json(_parsed(row.content))
+        _require_own_place((row.log_id, row.size), (signed.head.log_id, signed.size))
+        found.append(signed)
+    return found
 
 
 def keep_witness(connection: sa.Connection, head: CoSignedHead) -> None:
@@ -68,14 +74,27 @@ def cosigned_heads(connection: sa.Connection) -> list[CoSignedHead]:
     Raises:
         LogError: If one is damaged.
     """
-    query = sa.select(_witness.c.content).order_by(_witness.c.site, _witness.c.size)
-    return [CoSignedHead.from_json(_parsed(content)) for content in connection.execute(query).scalars()]
+    found = []
+    for row in connection.execute(sa.select(_witness).order_by(_witness.c.site, _witness.c.size)):
+        head = CoSignedHead.from_json(_parsed(row.content))
+        _require_own_place((row.site, row.size), (head.site, head.signed.size))
+        found.append(head)
+    return found
 
 
 def last_of_each(heads: Iterable[CoSignedHead], log: str) -> dict[str, CoSignedHead]:
     """Return site → the largest head of a log that it co-signed."""
     own = [head for head in heads if head.signed.head.log_id == log]
     return {head.site: head for head in sorted(own, key=lambda head: head.signed.size)}
+
+
+def _require_own_place(stored: tuple[str, int], own: tuple[str, int]) -> None:
+    if stored != own:
+        raise LogError(
+            f"the head of {own[0][:12]} and size {own[1]} is stored as that of {stored[0][:12]} and size "
+            f"{stored[1]}",
+            remedy="restore the catalogue from a backup",
+        )
 
 
 def _parsed(content: bytes) -> dict[str, object]:

@@ -4,10 +4,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,8 @@ from small_federation import SITES, write_small_federation
 from small_transfer import write_small_transfer
 
 from aggregator import matrix
+from aggregator.config import HubConfig
+from aggregator.jobs.queue import JobQueue
 from aggregator.store import Catalogue
 from aggregator.transfer.queue import Queue, find_plan
 from deploy.federation_file import FederationConfig
@@ -101,13 +104,15 @@ class Superlink:
     def __init__(self, environment, start, folder):
         self.environment, self.start, self.port = environment, start, free_port()
         self.current, self.nodes, self.prepared = folder / "current", {}, None
+        self.database = folder / "state.db"
         home = Path(environment["FLWR_HOME"])
         home.mkdir()
         address = f'address = "127.0.0.1:{self.port}"'
         (home / "config.toml").write_text(
             f'[superlink]\ndefault = "test"\n[superlink.test]\n{address}\ninsecure = true\n'
         )
-        start("superlink", "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", self.port)
+        address = ("--host", "127.0.0.1", "--port", self.port)
+        start("superlink", "flower-superlink", "--insecure", *address, "--database", self.database)
         wait_until(lambda: is_listening(self.port), "the SuperLink's start")
         for site in SITES:
             self.join(site)
@@ -148,10 +153,10 @@ class Superlink:
         assert done.returncode == 0, done.stdout + done.stderr
         return int(json.loads(done.stdout)["run-id"])
 
-    def finish(self, run_id, patience_s=PATIENCE_S):
-        """Wait until a run has completed."""
+    def finish(self, run_id, patience_s=PATIENCE_S, status_of_end="completed"):
+        """Wait until a run has ended as it should."""
         wait_until(lambda: self._status(run_id).status == "finished", "the end of the run", patience_s)
-        assert self._status(run_id).sub_status == "completed"
+        assert self._status(run_id).sub_status == status_of_end
 
     def _status(self, run_id):
         # What `flwr list` asks, without the seconds that it takes to start.
@@ -191,6 +196,77 @@ def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, superlink)
     key = Identity.load_or_create("bern", bern.key_path).public_key
     checked = verify_ledger(LedgerFiles(bern.folder), key)
     assert (checked.findings, checked.n_entries, checked.n_releases) == ((), 2, 1)
+
+
+SECRET_WORDS = ("okapi-scans", "tapir-scans", "quagga", "axolotl", "pangolin")
+"""Names of tasks, a title, a keyword, and the task of a plan that cannot be carried out."""
+
+
+def write_secrets(folder):
+    """Write a federation whose tasks and keywords are known by sight, and a plan that names another task."""
+    path = write_small_federation(folder, trusts=("open", "open", "listen"))
+    described = 'task = "okapi-scans"\ntitle = "Quagga quagga"\nkeywords = ["axolotl"]'
+    text = path.read_text().replace('task = "digits"', described, 1)
+    path.write_text(text.replace('task = "digits"', 'task = "tapir-scans"', 1))
+    (folder / "plan.toml").write_text(
+        'name = "small"\nfederation = "federation.toml"\nscenarios = ["pretraining"]\n'
+        'targets = ["nobody/pangolin"]\nsources = ["anna/okapi-scans"]\nn_train = 40\n'
+        '[network]\nname = "test_resnet"\nimage_size = 32\nstart = "scratch"\n'
+    )
+    return prepare(FederationConfig.read(path))
+
+
+def kept_by_flower(database):
+    """Every byte of Flower's database, also of deleted rows, and every cell of those that are not."""
+    files = [path for path in database.parent.iterdir() if path.name.startswith(database.name)]
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        tables = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        cells = [
+            cell if isinstance(cell, bytes) else str(cell).encode()
+            for table in tables
+            for row in connection.execute(f"SELECT * FROM {table}")
+            for cell in row
+        ]
+    return b"\0".join([*(path.read_bytes() for path in files), *cells])
+
+
+def pieces(data, length=32):
+    """Pieces of what must not be there, short enough to lie within a page of the database."""
+    return {data[start : start + length] for start in range(0, len(data) - length, len(data) // 16)}
+
+
+def test_nothing_readable_stays_in_flowers_database(tmp_path, superlink):
+    prepared = write_secrets(tmp_path)
+    (tmp_path / "bern.npz").write_bytes(b"no pictures")  # an error whose text must stay where it is
+    running = superlink.serve(prepared)
+    queue = JobQueue(Catalogue(prepared.catalogue, create=True))
+    for job, status, config in (
+        ("fingerprint", "completed", {}),
+        ("transfer", "failed", {"job": "transfer", "plan": tmp_path / "plan.toml"}),
+    ):
+        queue.ask(job, {}, job)
+        running.finish(running.begin(**{"job-id": job, **config}), status_of_end=status)
+    catalogue = Catalogue(prepared.catalogue)
+    (entry,) = catalogue.entries(catalogue.latest_space())
+    assert entry.fingerprint.key == "anna/okapi-scans"
+    assert "pangolin" in queue.get("transfer").reason
+    kept = kept_by_flower(running.database)
+    assert b"query.fingerprint" in kept
+    assert b"fedprint.sealed" in kept  # what is under seal is there, and is all that there is
+    assert [word for word in SECRET_WORDS if word.encode() in kept.lower()] == []
+    fingerprint, space = (
+        catalogue.content(entry.seq),
+        (prepared.catalogue.parent / "space.safetensors").read_bytes(),
+    )
+    counts = entry.fingerprint.histogram.counts.tobytes()
+    for secret in (fingerprint, counts, space):
+        assert not [piece for piece in pieces(secret) if piece in kept and len(set(piece)) > 4]
+    hub = HubConfig.read(prepared.hub_file)
+    for key in (*hub.roster.values(), Identity.load_or_create(hub.consortium, hub.key).public_key):
+        assert key.encode() not in kept
+        assert bytes.fromhex(key) not in kept
 
 
 COHORT = """

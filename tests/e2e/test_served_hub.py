@@ -32,7 +32,7 @@ def served(hub):
 
 
 def finished(hub, job_id):
-    wait_until(lambda: not hub.job(job_id).is_open, f"the end of the job{hub.tails()}")
+    wait_until(lambda: not hub.job(job_id).is_open, lambda: f"the end of the job{hub.tails()}")
     job = hub.job(job_id)
     assert job.state == DONE, job.reason + hub.tails()
     return Catalogue(hub.prepared.catalogue).run_summary(job_id)

@@ -19,11 +19,14 @@ from aggregator.flower.control import Control
 from aggregator.hub_folder import HubFolder
 from aggregator.jobs.queue import JobQueue
 from aggregator.store import Catalogue
+from federation.app_bundle import bundle_bytes
+from federation.canonical import sha256_hex
 from federation.errors import FedprintError
 from federation.files import write_atomically
 from federation.identity import Identity
 from federation.membership import Membership, Revocation
 from federation.node_key import new_node_key, public_text, read_node_key
+from site_agent.site_folder import SiteFolder
 
 PATIENCE_S = 240
 BIN = Path(sys.executable).parent
@@ -38,7 +41,8 @@ def wait_until(condition, what, patience_s=PATIENCE_S):
         if condition():
             return
         time.sleep(0.1)
-    pytest.fail(f"{what} did not happen within {patience_s} s")
+    said = what if isinstance(what, str) else what()
+    pytest.fail(f"this did not happen within {patience_s} s: {said}")
 
 
 class ServedHub:
@@ -65,8 +69,7 @@ class ServedHub:
     def admit(self, site, identity_key):
         """Make a node key of a site and its membership."""
         private = new_node_key()
-        self.node_keys[site] = self.folder.path / f"{site}.node.key"
-        write_atomically(self.node_keys[site], private)
+        self.node_keys[site] = private
         node_key, now = public_text(read_node_key(private)), int(time.time())
         member = Membership(
             site, self.identity.name, identity_key, node_key, 1, now - DAY, now + 100 * DAY
@@ -85,18 +88,29 @@ class ServedHub:
         return self
 
     def join(self, site):
-        """Start the SuperNode of a site, as Flower ships it."""
+        """Start ``fedprint site serve`` at a site that has approved the hub's bundle."""
         file = next(path for path in self.prepared.site_files if path.parent.name == site)
-        arguments = [
-            "--root-certificates",
-            self.folder.ca_certificate,
-            "--superlink",
-            self.serve_config.address,
-        ]
-        arguments += ["--auth-supernode-private-key", self.node_keys[site], "--port", free_ports(1)[0]]
-        arguments += ["--node-config", f'site-config="{file}"']
+        folder = SiteFolder(file.parent)
+        if not folder.ca_certificate.exists():
+            self._make_servable(folder, site)
         wait_until(lambda: site in (self.nodes() or {}), f"the registration of {site}")
-        return self._start(site, [BIN / "flower-supernode", *arguments])
+        return self._start(site, [*FEDPRINT, "site", "serve", folder.path])
+
+    def _make_servable(self, folder, site):
+        """Do to the folder of a simulated site what ``fedprint site init`` and ``site approve`` do."""
+        write_atomically(folder.ca_certificate, self.folder.ca_certificate.read_bytes())
+        write_atomically(folder.node_key, self.node_keys[site])
+        bundle = bundle_bytes()
+        write_atomically(folder.approved_bundles / f"{sha256_hex(bundle)}.fab", bundle)
+        runtime, metrics = free_ports(2)
+        said = tomllib.loads(folder.config.read_text())
+        said["serve"] = {"runtime_port": runtime, "metrics_port": metrics}
+        said["hub"] = {
+            "address": self.serve_config.address,
+            "consortium": self.identity.name,
+            "public_key": self.identity.public_key,
+        }
+        folder.config.write_text(tomli_w.dumps(said))
 
     def _start(self, name, command):
         environment = os.environ | {
@@ -124,7 +138,8 @@ class ServedHub:
     def online(self, *sites):
         """Wait until the nodes of sites are online."""
         wait_until(
-            lambda: set(sites) <= {s for s, how in (self.nodes() or {}).items() if how == "online"}, "sites"
+            lambda: all((self.nodes() or {}).get(site) == "online" for site in sites),
+            lambda: f"sites {sites} are online{self.tails()}",
         )
 
     def command(self, *arguments, check=True):
@@ -167,6 +182,7 @@ class ServedHub:
     def tails(self):
         """Return the ends of all logs."""
         logs = [*self.folder.logs.glob("*.log"), *self.folder.path.glob("*.log")]
+        logs += [log for file in self.prepared.site_files for log in file.parent.glob("logs/*.log")]
         return "".join(
             f"\n== {path.name}\n" + "\n".join(path.read_text().splitlines()[-15:]) for path in logs
         )
