@@ -77,7 +77,7 @@ def cable(hub):
 @pytest.fixture(scope="module")
 def site(hub, cable, tmp_path_factory):
     path = tmp_path_factory.mktemp("site")
-    folder = write_site(path / "site", hub.authority, f"127.0.0.1:{cable.port}", free_port())
+    folder = write_site(path / "site", hub.authority, f"127.0.0.1:{cable.port}", free_port(), free_port())
     hub.register(public_node_key(folder.node_key))
     served = ServedSite(folder, path / "flower")
     wait_until(lambda: served.link.connected, "the connection")
@@ -232,7 +232,7 @@ def told_by_node(tmp_path):
     running = []
 
     def told(authority, address):
-        folder = write_site(tmp_path / "site", authority, address, free_port())
+        folder = write_site(tmp_path / "site", authority, address, free_port(), free_port())
         write_atomically(folder.superexec_secret, b"secret")
         command = [sys.executable, "-m", "site_agent.flower.supernode_guard", folder.path]
         running.append(subprocess.Popen(command, env=environment(tmp_path / "home"), start_new_session=True))

@@ -16,7 +16,7 @@ from served_site import Authority
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-PATIENCE_S = float(os.environ.get("P", 180))
+PATIENCE_S = 180
 
 _PROJECT = """
 [project]
