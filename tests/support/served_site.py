@@ -54,7 +54,7 @@ class Authority:
 
 
 def write_site(path: Path, authority: Authority, address: str, *ports: int) -> SiteFolder:
-    """Write the folder of a site that may be served; its ports are those of the runtime and of the metrics."""
+    """Write the folder of a site that may be served; ports are those of the runtime and the metrics."""
     runtime_port, metrics_port = ports or (9094, 9465)
     folder = SiteFolder(path)
     folder.state.mkdir(parents=True)
