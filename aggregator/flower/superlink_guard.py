@@ -13,9 +13,10 @@ import logging
 import os
 import secrets
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,17 @@ async def serve_all(servers: Sequence[uvicorn.Server]) -> None:
     await asyncio.gather(*tasks)
 
 
+def compact(database: Path) -> None:
+    """Give back the room of what Flower has deleted; SQLite never does by itself, and overwrites nothing."""
+    if not database.exists():
+        return
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("VACUUM")
+    except sqlite3.Error as error:  # a full disk, above all: the database is as it was
+        log.warning("%s was not compacted: %s", database, error)
+
+
 def _leave_out_routine() -> None:
     """Keep out of the log what happens several times a second; the doors log what they refuse."""
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
@@ -202,6 +214,7 @@ def main(arguments: Sequence[str]) -> int:
         folder = HubFolder(Path(arguments[0]).resolve())
         serve = read_config(folder.config, HubConfig).serve
         check_startup(folder, serve)
+        compact(folder.flower_state)
         app = build_app(folder, serve)
         servers = listeners(app, folder, serve)
     except FedprintError as error:
