@@ -18,6 +18,7 @@ from flwr.app import RecordDict
 from federation.envelope import Envelope
 from federation.errors import FedprintError, MessageError
 from federation.identity import Identity
+from federation.reply_words import check_tasks, stated_code, stated_task
 from federation.sampling import SamplingPlan
 from federation.space import Space
 
@@ -214,9 +215,12 @@ class SiteReply:
     def _unverified(cls, envelope: Envelope) -> "SiteReply":
         body, blobs = envelope.body, envelope.blobs
         results = tuple(
-            TaskResult(str(r["task"]), str(r["code"]), blobs.get(r["task"], b"")) for r in body["results"]
+            TaskResult(stated_task(r["task"]), stated_code(r["code"]), blobs.get(r["task"], b""))
+            for r in body["results"]
         )
-        return cls(str(body["site"]), str(body["job_id"]), str(body["nonce"]), results, str(body["code"]))
+        check_tasks([result.task for result in results])
+        code = stated_code(body["code"])
+        return cls(str(body["site"]), str(body["job_id"]), str(body["nonce"]), results, code)
 
 
 def _space_and_sampling(envelope: Envelope) -> tuple[Space, SamplingPlan]:
