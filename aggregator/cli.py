@@ -1,4 +1,4 @@
-"""``fedprint hub``: reading the catalogue."""
+"""``fedprint hub``: who belongs to the consortium, and reading the catalogue."""
 
 import logging
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from aggregator import matrix
+from aggregator import matrix, members_cli
 from aggregator.backup.cli import backup, migrate, restore
 from aggregator.export import export_catalogue
 from aggregator.forecast_text import forecasts_json, forecasts_text
@@ -35,7 +35,6 @@ from aggregator.recommend import (
     require_released,
 )
 from aggregator.recommender.consortium import consortium_study
-from aggregator.report.catalogue import write_catalogue_report
 from aggregator.rounds_cli import rounds
 from aggregator.store import Catalogue
 from aggregator.study import Scenario
@@ -60,14 +59,15 @@ app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity 
 
 app.add_typer(outcomes_app, name="outcomes")
 app.command()(rounds)
+app.command()(status)
+members_cli.add_to(app)
+app.command()(serve)
+app.command()(run)
+app.command()(jobs)
 app.command()(verify)
 app.command()(backup)
 app.command()(restore)
 app.command()(migrate)
-app.command()(status)
-app.command()(serve)
-app.command()(run)
-app.command()(jobs)
 
 
 @app.command()
@@ -171,6 +171,8 @@ def report(
     distance: DistanceOption = None,
 ) -> None:
     """Write the catalogue as one HTML page that opens offline."""
+    from aggregator.report.catalogue import write_catalogue_report  # slow to import
+
     store = open_catalogue(catalogue)
     write_catalogue_report(store, output, distance or default_distance(store))
     Console().print(f"report: {output}")

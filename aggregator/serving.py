@@ -5,11 +5,11 @@ import socket
 import sys
 from pathlib import Path
 
-from aggregator.config import HubConfig
 from aggregator.flower.secrets import make_secrets
 from aggregator.flower.startup import check_startup
 from aggregator.flower.superlink_guard import LOOPBACK, environment
 from aggregator.hub_folder import HubFolder
+from aggregator.operated_hub import OperatedHub
 from aggregator.serve_config import ServeConfig
 from federation import logs
 from federation.errors import BusyError, DeploymentError
@@ -47,7 +47,7 @@ def serve_hub(folder: HubFolder, *, json: bool = False) -> int:
 
 def prepare(folder: HubFolder, *, json: bool = False) -> tuple[Program, ...]:
     """Return what is run for a hub, after everything that guards it was checked; arguments as above."""
-    hub = HubConfig.read(folder.config)
+    hub = OperatedHub.open(folder.path).config
     os.umask(0o077)
     make_secrets(folder)
     check_startup(folder, hub.serve)

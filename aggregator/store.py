@@ -23,7 +23,7 @@ from aggregator.fingerprint_heads import read_heads
 from aggregator.log import storage as log_storage
 from aggregator.migration import check_revision, upgrade
 from aggregator.outcomes import Outcome
-from federation.errors import StoreError, UnknownNameError
+from federation.errors import EmptyCatalogueError, UnknownNameError
 from federation.fingerprint import Fingerprint
 from federation.space import Space
 
@@ -90,12 +90,14 @@ class Catalogue:
         """Return the space that was used last.
 
         Raises:
-            StoreError: If the catalogue holds none.
+            EmptyCatalogueError: If the catalogue holds none.
         """
         query = sa.select(schema.space.c.content).order_by(schema.space.c.added_at.desc()).limit(1)
         row = self._first(query)
         if row is None:
-            raise StoreError(f"catalogue {self.place} is empty", remedy="fingerprint some tasks first")
+            raise EmptyCatalogueError(
+                f"catalogue {self.place} is empty", remedy="fingerprint some tasks first"
+            )
         return Space.from_bytes(row.content)
 
     def entries(self, space: Space) -> list[Entry]:

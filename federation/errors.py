@@ -200,6 +200,10 @@ class StoreError(FedprintError):
     code = "store"
 
 
+class EmptyCatalogueError(StoreError):
+    """A catalogue can be read, but nothing was fingerprinted yet."""
+
+
 class LedgerError(StoreError):
     """The privacy ledger is missing, damaged or contradicts what else the site keeps."""
 

@@ -39,6 +39,7 @@ LOOPBACK = "127.0.0.1"
 ISOLATION_BY_PROCESS = "process"
 
 _GRACE_S = 3
+_ROUTINE = ("ControlServicer.ListNodes", "ControlServicer.ListRuns")
 
 
 def environment(folder: HubFolder) -> dict[str, str]:
@@ -159,6 +160,12 @@ async def serve_all(servers: Sequence[uvicorn.Server]) -> None:
     await asyncio.gather(*tasks)
 
 
+def _leave_out_routine() -> None:
+    """Keep out of the log what happens several times a second; the doors log what they refuse."""
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    logging.getLogger("flwr").addFilter(lambda record: not str(record.msg).startswith(_ROUTINE))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the guarded SuperLink of a hub's folder.
 
@@ -176,6 +183,7 @@ def main(arguments: Sequence[str]) -> int:
         log.error("the SuperLink does not start: %s", error)
         return EX_CONFIG
     logs.configure_child("superlink")
+    _leave_out_routine()
     asyncio.run(serve_all(servers))
     return 0
 

@@ -18,13 +18,15 @@ from aggregator.jobs.runner import Runner
 from aggregator.members import read_members
 from aggregator.store import Catalogue
 from federation import logs
-from federation.errors import FedprintError
+from federation.errors import FedprintError, StoreError
 from federation.identity import Identity
 from federation.supervisor import EX_CONFIG
 
 log = logging.getLogger("fedprint.jobs")
 
 TICK_S, MEMBERS_S = 0.2, 2.0
+TRY_AGAIN = 1
+"""Exit status where the store cannot be reached now; the supervisor starts the process again."""
 
 
 @dataclass
@@ -84,6 +86,7 @@ class JobProcess:
 def main(arguments: Sequence[str]) -> int:
     """Run jobs until a signal; the only argument is the hub's folder."""
     logs.configure_child("jobs")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
     try:
         folder = HubFolder(Path(arguments[0]).resolve())
         hub = HubConfig.read(folder.config)
@@ -91,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
         queue = JobQueue(Catalogue(hub.catalogue, create=True))
     except FedprintError as error:
         log.error("jobs cannot be run: %s", error)
-        return EX_CONFIG
+        return TRY_AGAIN if isinstance(error, StoreError) else EX_CONFIG
     process = JobProcess(folder, hub, control, Runner(queue, control, folder, hub.serve.attempts))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.stopping.set())

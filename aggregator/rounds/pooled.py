@@ -26,6 +26,7 @@ from aggregator.rounds.secure_sum import SumResult, abandon_expired, secure_sum
 from aggregator.store import Catalogue, Listing
 from federation.errors import (
     ConfigError,
+    EmptyCatalogueError,
     FedprintError,
     FingerprintError,
     IntakeError,
@@ -307,7 +308,7 @@ def _is_due(cohort: CohortConfig, kept: KeptRound) -> bool:
 def _require_own_catalogue(catalogue: Catalogue, space: Space) -> None:
     try:
         known = catalogue.latest_space()
-    except FedprintError:
+    except EmptyCatalogueError:
         return
     if known.space_id != space.space_id:
         raise ConfigError(

@@ -39,7 +39,7 @@ from aggregator.transfer.queue import DONE, FAILED, KnownPlan, Queue, known_plan
 from aggregator.transfer.scheduler import Scheduler
 from aggregator.transfer.setup import Pair, Setup
 from federation import distances
-from federation.errors import StoreError, TransferError
+from federation.errors import EmptyCatalogueError, TransferError
 from federation.files import locked
 from federation.identity import Identity
 from federation.log.kinds import ROUND, TRANSFER
@@ -208,7 +208,7 @@ class _Run:
         known = {*offers.addresses, *self.catalogue.listening()}
         try:
             listings = self.catalogue.listings(self.catalogue.latest_space())
-        except StoreError:  # nothing was fingerprinted yet
+        except EmptyCatalogueError:
             listings = []
         known |= {listing.key for listing in listings if listing.current}
         return {address for address in known if site_of(address) in self.hub.roster}
@@ -219,7 +219,7 @@ class _Run:
             return {}
         try:
             space = self.catalogue.latest_space()
-        except StoreError:
+        except EmptyCatalogueError:
             return {}
         found = matrix.read(self.catalogue, space, distances.chosen(space, self.hub.distance))
         return {

@@ -29,14 +29,14 @@ def say_moment(at: float | None) -> str:
 def say_processes(processes: Iterable[Process] | None) -> str:
     """Return in one line what runs."""
     known = tuple(processes or ())
-    if not known:
-        return "nothing runs"
     runs = [process.name for process in known if process.runs]
+    if not runs:
+        return "nothing runs"
     stopped = [f"{p.name} (exit status {p.last_exit})" for p in known if not p.runs]
-    restarted = [f"{p.name} {p.restarts}" for p in known if p.restarts]
-    parts = [f"{', '.join(runs)} run" if runs else "nothing runs"]
+    restarted = [f"{p.name} {p.restarts}×" for p in known if p.restarts]
+    parts = [f"{', '.join(runs)} run"]
     parts += [f"not running: {', '.join(stopped)}"] if stopped else []
-    parts += [f"started again: {', '.join(restarted)} times"] if restarted else []
+    parts += [f"started again: {', '.join(restarted)}"] if restarted else []
     return "; ".join(parts)
 
 

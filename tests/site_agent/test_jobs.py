@@ -33,7 +33,8 @@ from federation.space import Space
 from site_agent import jobs
 from site_agent.client_app import REFUSED
 from site_agent.client_app import app as client_app
-from site_agent.jobs import Site, fingerprint_tasks, rank_locally
+from site_agent.jobs import Site, fingerprint_tasks
+from site_agent.local_ranking import rank_locally
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,12 @@ from aggregator.transfer.models import ModelFiles
 ALL = ("pretraining", "architecture", "augmentation", "co_training", "combined")
 
 
+@pytest.fixture
+def consortium(tmp_path, place):
+    sites = [FakeSite("anna", ["eyes"]), FakeSite("bern", ["skin"]), FakeSite("cork", ["lung"])]
+    return Consortium(tmp_path, sites, catalogue=place)
+
+
 def test_every_experiment_of_a_plan_is_measured(consortium):
     summary = consortium.run(plan_of(seeds=(0, 1), scenarios=ALL))
     assert (summary.done, summary.failed) == (2 * (3 * 2 + 5 * 6), 0)
