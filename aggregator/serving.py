@@ -9,7 +9,7 @@ from aggregator.flower.secrets import make_secrets
 from aggregator.flower.startup import check_startup
 from aggregator.flower.superlink_guard import LOOPBACK, environment
 from aggregator.hub_folder import HubFolder
-from aggregator.operator import OperatedHub
+from aggregator.operated_hub import OperatedHub
 from aggregator.serve_config import ServeConfig
 from federation import logs
 from federation.errors import BusyError, DeploymentError

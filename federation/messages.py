@@ -1,9 +1,9 @@
 """What aggregator and sites say to each other, as Flower records.
 
 Every message is a signed envelope. A request is signed by the aggregator, so that a site knows who asks.
-Nodes are anonymous until they reply, so a request names not the site but everybody who may read it; it carries
-a nonce that no other node gets. The reply is signed by the site and repeats the nonce: Flower's own transport
-does not bind a reply to the site that sent it.
+Nodes are anonymous until they reply, so a request names not the site but everybody who may read it; it
+carries a nonce that no other node gets. The reply is signed by the site and repeats the nonce: Flower's own
+transport does not bind a reply to the site that sent it.
 """
 
 import hmac
@@ -40,10 +40,10 @@ class JobHeader:
         deadline: Unix time in seconds after which nobody waits for the reply.
         aggregator: Public key of who asks, 64 hexadecimal digits; in a request that was read, its signature
             is that of this key.
-        reply_key: X25519 public key for which the reply is sealed, 64 hexadecimal digits. It is signed with the
-            rest, so that nobody who hands a request on can have the reply sealed for themselves.
-        recipients: Public keys of the sites that it is sealed for, 64 hexadecimal digits each. They are signed,
-            so that no recipient can seal the request again for a site that it was not meant for.
+        reply_key: X25519 public key for which the reply is sealed, 64 hexadecimal digits. It is signed with
+            the rest, so that nobody who hands a request on can have the reply sealed for themselves.
+        recipients: Public keys of the sites that it is sealed for, 64 hexadecimal digits each. They are
+            signed, so that no recipient can seal the request again for a site that it was not meant for.
     """
 
     job_id: str

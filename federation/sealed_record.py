@@ -1,7 +1,7 @@
 """Flower records under seal: what crosses Flower, and stays in its database, nobody else can read.
 
-A request is sealed for the sites that it is signed for, a reply for a key that the asking process has made for
-its questions and keeps in memory alone. The signed envelope is inside.
+A request is sealed for the sites that it is signed for, a reply for a key that the asking process has made
+for its questions and keeps in memory alone. The signed envelope is inside.
 """
 
 import json
@@ -85,8 +85,8 @@ def check_addressed(job: JobHeader, identity: Identity) -> None:
     """
     if identity.public_key not in job.recipients:
         raise SealError(
-            f"a request of job {job.job_id[:80]!r} was signed for {len(job.recipients)} keys and not for that "
-            f"of {identity.name}: somebody else has sealed it for this site",
+            f"a request of job {job.job_id[:80]!r} was signed for {len(job.recipients)} keys and not for "
+            f"that of {identity.name}: one of the others has sealed it for this site",
             remedy="tell the aggregator's operator",
         )
 

@@ -1,14 +1,14 @@
 """Sealing: bytes that only the holders of named keys can read.
 
-A fresh *content key* encrypts the content once. For every recipient it is *wrapped* under a key that only that
-recipient can derive from one ephemeral X25519 key. Recipients are not named: each tries every wrapped key.
+A fresh *content key* encrypts the content once. For every recipient it is *wrapped* under a key that only
+that recipient can derive from one ephemeral X25519 key. Recipients are not named: each tries every one.
 
-A recipient is an Ed25519 identity, mapped to the X25519 key of the same point (RFC 7748, section 4.1; age does
-so with SSH keys). That one key both signs and agrees is sound here: a signature hashes with SHA-512 what begins
-with the secret prefix or a curve point, a shared secret goes only through HKDF with SHA-256 and a label, so
-neither use answers a question about the other (E. Thormarker, *On using the same key pair for Ed25519 and an
-X25519 based KEM*, 2021, proves it in the random oracle model). It spares every site a second key that could be
-lost or mixed up, and that somebody would have to compare by phone.
+A recipient is an Ed25519 identity, mapped to the X25519 key of the same point (RFC 7748, section 4.1; age
+does so with SSH keys). That one key both signs and agrees is sound here: a signature hashes with SHA-512 what
+begins with the secret prefix or a curve point, a shared secret goes only through HKDF with SHA-256 and a
+label, so neither use answers a question about the other (E. Thormarker, *On using the same key pair for
+Ed25519 and an X25519 based KEM*, 2021, proves it in the random oracle model). It spares every site a second
+key that could be lost or mixed up, and that somebody would have to compare by phone.
 
 Nothing here says who sealed: whoever needs to know signs first and seals the signature too.
 """

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import os
-import re
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,10 +9,11 @@ from pathlib import Path
 
 from cryptography import x509
 
+from federation.address import is_address
 from federation.errors import ConfigError
 from federation.files import read_file
+from federation.node_key import read_node_key
 from site_agent.config import SiteConfig
-from site_agent.node_key import read_node_key
 from site_agent.policy import Policy
 from site_agent.serve_config import HubConnection
 from site_agent.site_folder import SiteFolder
@@ -22,7 +22,6 @@ from site_agent.state import SiteState
 FLOWER = "1.41.0"
 """The one version of Flower that the guards are made for."""
 
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(\d{1,5})")
 _FOR_OTHERS = 0o077
 _WRITABLE_FOR_OTHERS = 0o022
 
@@ -32,6 +31,7 @@ def check_readiness(folder: SiteFolder) -> SiteConfig:
 
     Raises:
         ConfigError: If something would leave it unguarded; names the file and what to do.
+        EnrolmentError: If the node key is none.
         StoreError: If a file that is needed cannot be read.
         PolicyError: If there is no policy, or it contradicts itself.
     """
@@ -45,7 +45,7 @@ def check_readiness(folder: SiteFolder) -> SiteConfig:
     check_address(config.hub.address)
     check_authority(config.hub)
     check_secret_file(folder.node_key, "the node key")
-    read_node_key(folder.node_key)
+    read_node_key(read_file(folder.node_key, "the node key"))
     check_secret_file(SiteState(config.state).key_path, "the signing key")
     if config.policy is not None:
         Policy.read(config.policy)
@@ -74,8 +74,7 @@ def check_address(address: str) -> None:
     Raises:
         ConfigError: If it names no port, or how to talk (``http://``).
     """
-    found = _ADDRESS.fullmatch(address)
-    if found is None or not 0 < int(found.group(2)) <= 65535:
+    if not is_address(address):
         raise ConfigError(
             f"the address of the hub in site.toml is {address!r}, not host:port",
             remedy="write it as the invitation does, such as hub.example.org:8000, without https://",

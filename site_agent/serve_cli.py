@@ -19,6 +19,7 @@ def serve(
     from site_agent.serving import serve_site
     from site_agent.site_folder import SiteFolder
 
+    typer.echo(f"logs are in {folder / 'logs'}; fedprint site status says how it goes")
     raise typer.Exit(serve_site(SiteFolder(folder.resolve()), json_logs=json_logs))
 
 

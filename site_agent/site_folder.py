@@ -37,6 +37,24 @@ class SiteFolder:
         return self.state / "node.key"
 
     @property
+    def next_node_key(self) -> Path:
+        """The node key that takes the place of the present one once the hub's membership names it."""
+        return self.state / "node.key.next"
+
+    def enrolment(self, site: str) -> Path:
+        """What the site sends to the operator to be let in."""
+        return self.path / f"{site}.enrolment.json"
+
+    def rotation(self, site: str) -> Path:
+        """What the site sends to the operator to change its node key."""
+        return self.path / f"{site}.rotation.json"
+
+    @property
+    def space(self) -> Path:
+        """The space that the invitation carried."""
+        return self.path / "hub" / "space.safetensors"
+
+    @property
     def invitation(self) -> Path:
         """The invitation that the site accepted."""
         return self.path / "hub" / "invitation.json"

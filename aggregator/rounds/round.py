@@ -20,6 +20,7 @@ log = logging.getLogger("fedprint.hub")
 
 NO_REPLY = "no-reply"
 INVALID_REPLY = "invalid-reply"
+FAILED = "failed"
 CODE = re.compile(r"[a-z0-9-]{1,40}")
 """What the reason for a missing answer looks like."""
 
@@ -269,8 +270,8 @@ class _Post(Generic[Reply]):
 
 def stated_code(message: Message) -> str:
     """Return the code of an error; what is no code may hold anything, and is not kept."""
-    reason = message.error.reason or ""
-    return reason if CODE.fullmatch(reason) else f"flower-{message.error.code}"
+    reason = message.error.reason or f"flower-{message.error.code}"
+    return reason if CODE.fullmatch(reason) else FAILED
 
 
 def _connected(grid: Grid, expected: int, deadline: float) -> list[int]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from aggregator.rounds.round import CODE, NO_REPLY, Asking, RoundResult, ask_every_node, ask_sites
+from aggregator.rounds.round import CODE, FAILED, NO_REPLY, Asking, RoundResult, ask_every_node, ask_sites
 from aggregator.rounds.round_files import Closed, Departed
 from aggregator.rounds.round_store import KeptRound, RoundStore
 from federation.errors import (
@@ -49,7 +49,6 @@ Waiting: TypeAlias = Advertising | Later
 _ASKS: Mapping[type[Waiting], str] = {
     Advertising: ADVERTISE, Sharing: SHARE, Masking: MASK, Confirming: CONFIRM, Revealing: UNMASK,
 }  # fmt: skip
-FAILED = "failed"
 _PASSING = frozenset({NO_REPLY, FAILED, FedprintError.code, StoreError.code, DeadlineError.code})
 """Reasons that may be gone when a site is asked again."""
 
@@ -62,11 +61,13 @@ class SumResult:
         total: int64 [length].
         contributors: Whose vectors it is the sum of, sorted.
         kept: The round on the disk; ``kept.finish`` once the sum is wherever it is wanted.
+        nodes: Site → the node that answered for it; empty where nobody had to be asked.
     """
 
     total: npt.NDArray[np.int64]
     contributors: tuple[str, ...]
     kept: KeptRound
+    nodes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def terms(self) -> Terms:
@@ -196,7 +197,7 @@ class _Drive:
             self.kept.tidy()
         else:
             state = self._open(state)
-        return SumResult(state.total, state.contributors, self.kept)
+        return SumResult(state.total, state.contributors, self.kept, self.nodes)
 
     def _open(self, state: Later | None) -> Opened:
         result = self._advertised(self.wanted if state is None else state.sites)

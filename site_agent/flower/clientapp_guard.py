@@ -33,6 +33,7 @@ from federation.files import read_file, write_atomically
 from site_agent.bundles import Bundles
 from site_agent.config import SiteConfig
 from site_agent.flower.environment import for_clientapp
+from site_agent.readiness import check_flower
 from site_agent.site_folder import SiteFolder
 from site_agent.state import SiteState
 
@@ -123,7 +124,7 @@ class GuardedExecutor:
             shutil.rmtree(running.home, ignore_errors=True)
 
     def _bury(self, home: Path) -> None:
-        """Tell the SuperNode that the ClientApp of a folder is gone; if it had answered, that says nothing."""
+        """Tell the SuperNode that the ClientApp of a folder is gone; what it answered before, counts."""
         with suppress(OSError, httpx.HTTPError):
             report_death(self._address, (home / _TOKEN).read_text("ascii"))
         shutil.rmtree(home, ignore_errors=True)
@@ -141,6 +142,7 @@ def run_superexec(folder: SiteFolder) -> None:
     """Start ClientApps for the SuperNode until a signal."""
     logs.configure_child("superexec")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    check_flower()
     config = SiteConfig.read(folder.config)
     address = f"{LOOPBACK}:{config.serve.runtime_port}"
     executor = GuardedExecutor(folder, address, for_clientapp(os.environ))

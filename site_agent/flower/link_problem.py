@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 
+from federation.errors import FedprintError
+
 _SKEW_S = 60.0
 _CODE = re.compile(r"\[code: (\d+)\]")
 _NOT_ACTIVATED = "2004"
@@ -36,6 +38,8 @@ def explain(error: BaseException, address: str) -> str:
             return words(found, address)
     if _CODE.search(str(error)):
         return _activation(error)
+    if isinstance(error, FedprintError):
+        return str(error)
     return (
         f"the connection to the hub at {address} failed ({type(error).__name__}) → it is tried again "
         "by itself; if it persists, look for this moment in logs/supernode.log"

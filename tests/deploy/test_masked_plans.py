@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
+from sealed_wire import opened
 from small_transfer import write_small_transfer
 from update_traces import forms_of
 
@@ -83,8 +84,8 @@ class Ran:
         return [received.load(step.result.model_id).weights for step in steps]
 
     def said(self):
-        """Every byte string that a site sent."""
-        return [blob for each in self.sent if each.direction == "up" for blob in each.blobs]
+        """Every byte string that a site said, before it was sealed."""
+        return [blob for each in opened(self.sent) if each.direction == "up" for blob in each.blobs]
 
 
 def outcomes(found):

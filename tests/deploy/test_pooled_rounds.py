@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from flwr.app import Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from pooled_sites import COHORT, DELTA, EXACT, NAMES, TASK, write_pooled_sites
 from private_site import KEY, SPACE, Colours
 from round_sites import Killed, Mortal
+from sealed_wire import answering, heard
 
 from aggregator.cohort_config import CohortConfig
 from aggregator.config import EnrolledSite, HubConfig
@@ -46,9 +46,8 @@ def app_of(site):
     @app.query("round")
     def answer(message, _context):
         own = site.open()
-        return Message(
-            answer_round(own, read_request(message.content)).to_record(own.identity), reply_to=message
-        )
+        reply = answer_round(own, read_request(heard(message, own.identity)))
+        return answering(message, own.identity, reply.to_record(own.identity))
 
     return app
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sealed_wire import opened
 from small_federation import SITES, write_small_federation
 
 from aggregator.server_app import app as server_app
@@ -19,13 +20,13 @@ from site_agent.client_app import app as client_app
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Folder of a run in which every site is private, and its messages."""
+    """Folder of a run in which every site is private, and its replies, before they are sealed."""
     folder = tmp_path_factory.mktemp("leaks")
     path = write_small_federation(folder, trusts=("private",) * 3, n=83)
     prepared = prepare(FederationConfig.read(path))
     nodes = [Node(client_app, {"site-config": str(path)}) for path in prepared.site_files]
     grid = run_in_process(server_app, nodes, {"hub-config": str(prepared.hub_file)}, record=True)
-    return folder, [sent for sent in grid.sent if sent.direction == "up"]
+    return folder, opened(sent for sent in grid.sent if sent.direction == "up")
 
 
 @pytest.fixture(scope="module")
@@ -102,4 +103,5 @@ def numbers(value):
 
 def test_the_log_that_stays_knows_what_was_released(run):
     lines = (state_of(run, "anna") / "log.jsonl").read_text().split("\n")
-    assert {json.loads(line)["event"] for line in lines if line} == {"released"}
+    events = [json.loads(line) for line in lines if line]
+    assert {event["event"] for event in events} == {"released", "sent", "log-witnessed"}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from sealed_wire import opened
 from small_federation import SITES, let_bern_answer_another_aggregator, write_digits, write_small_federation
 
 from aggregator import matrix
@@ -30,6 +31,10 @@ from site_agent.policy import Policy
 
 def run(path):
     return simulate(FederationConfig.read(path), ProgressDisplay(Console(quiet=True)))
+
+
+def all_bytes(sent):
+    return b"\0".join(blob for each in sent for blob in each.blobs)
 
 
 def site_folder(tmp_path, site):
@@ -129,23 +134,22 @@ def test_no_image_label_file_name_or_feature_leaves_a_site(tmp_path):
     prepared = prepare(FederationConfig.read(write_small_federation(tmp_path)))
     nodes = [Node(client_app, {"site-config": str(path)}) for path in prepared.site_files]
     grid = run_in_process(server_app, nodes, {"hub-config": str(prepared.hub_file)}, record=True)
-    up = b"\0".join(blob for sent in grid.sent if sent.direction == "up" for blob in sent.blobs)
+    wire = [sent for sent in grid.sent if sent.direction == "up"]
+    said = opened(wire)
+    up = all_bytes(said)
     assert len(up) > 10_000
+    assert 0 < len(all_bytes(wire)) - len(up) < 2_000 * len(wire)
+    assert not any(site.encode() in all_bytes(wire) for site in SITES)
     for site in SITES:
         content = np.load(tmp_path / f"{site}.npz")
         for secret in (content["images"][0].tobytes(), content["labels"].tobytes(), f"{site}.npz".encode()):
-            assert secret not in up
+            assert secret not in up + all_bytes(wire)
     # What is left is exactly the signed fingerprints of the two open sites and small headers.
-    prints = [
-        blob.data
-        for sent in grid.sent
-        if sent.direction == "up"
-        for blob in sent.message.content["blobs"].values()
-    ]
+    prints = [blob.data for sent in said for blob in sent.message.content["blobs"].values()]
     assert {Fingerprint.from_bytes(data).site for data in prints} == {"anna", "bern"}
     assert len(up) - sum(map(len, prints)) < 20_000
-    listener = [s for s in grid.sent if s.direction == "up" and not s.message.content["blobs"]]
-    assert len(listener) == 4  # cork twice, and the two open sites in the listening round
+    listener = [sent for sent in said if not sent.message.content["blobs"]]
+    assert len(listener) == 7  # cork twice, the two open sites in the listening round, three witnesses
     assert all(sum(map(len, sent.blobs)) < 2_000 for sent in listener)
 
 

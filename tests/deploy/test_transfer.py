@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sealed_wire import opened
 from small_transfer import write_small_transfer
 
 from aggregator.store import Catalogue
@@ -92,7 +93,9 @@ def test_outcomes_are_in_the_catalogue(finished):
 
 def test_no_image_and_no_file_name_leaves_a_site(finished):
     folder, sent = finished
-    up = b"".join(blob for each in sent if each.direction == "up" for blob in each.blobs)
+    said = [*sent, *opened(sent)]
+    up = b"".join(blob for each in said if each.direction == "up" for blob in each.blobs)
+    assert b'"step_id"' in up
     for site in ("anna", "bern", "cork"):
         assert f"{site}.npz".encode() not in up
         images = np.load(folder / f"{site}.npz")["images"]
@@ -103,7 +106,8 @@ def test_no_image_and_no_file_name_leaves_a_site(finished):
 
 def replies(sent):
     """Return what sites said, read as the aggregator reads it."""
-    records = [each.message.content for each in sent if each.direction == "up" and each.message.has_content()]
+    up = [each.message for each in opened(sent) if each.direction == "up"]
+    records = [message.content for message in up if message.has_content()]
     return [Envelope.from_record(Envelope.kind_of(record), record) for record in records]
 
 

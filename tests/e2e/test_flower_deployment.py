@@ -4,17 +4,22 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+import httpx
 import pytest
-from small_federation import write_small_federation
+from flwr.proto.control_pb2 import ListRunsRequest, ListRunsResponse
+from small_federation import SITES, write_small_federation
 from small_transfer import write_small_transfer
 
 from aggregator import matrix
+from aggregator.config import HubConfig
+from aggregator.jobs.queue import JobQueue
 from aggregator.store import Catalogue
 from aggregator.transfer.queue import Queue, find_plan
 from deploy.federation_file import FederationConfig
@@ -31,10 +36,15 @@ BIN = Path(sys.executable).parent
 PATIENCE_S = 180
 
 
-@pytest.fixture
-def environment(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("flower")
+
+
+@pytest.fixture(scope="module")
+def environment(folder):
     return os.environ | {
-        "FLWR_HOME": str(tmp_path / "flwr"),
+        "FLWR_HOME": str(folder / "flwr"),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
@@ -42,16 +52,16 @@ def environment(tmp_path):
     }
 
 
-@pytest.fixture
-def start(environment, tmp_path):
-    """Start a long-running process of Flower; all end with the test."""
+@pytest.fixture(scope="module")
+def start(environment, folder):
+    """Start a long-running process of Flower; all end with the module."""
     with ExitStack() as running:
 
         def launch(name, *arguments):
-            log = running.enter_context((tmp_path / f"{name}.log").open("ab"))
+            log = running.enter_context((folder / f"{name}.log").open("ab"))
             process = subprocess.Popen(
                 [BIN / arguments[0], *map(str, arguments[1:])],
-                env=environment | {"FLWR_HOME": str(tmp_path / f"flwr-{name}")},
+                env=environment | {"FLWR_HOME": str(folder / f"flwr-{name}")},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -74,20 +84,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def flwr(environment, *arguments):
-    done = subprocess.run(
-        [BIN / "flwr", *map(str, arguments)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
-
-
 def wait_until(condition, what, patience_s=PATIENCE_S):
     limit = time.monotonic() + patience_s
     while time.monotonic() < limit:
         if condition():
             return
-        time.sleep(0.5)
+        time.sleep(0.1)
     pytest.fail(f"{what} did not happen within {patience_s} s")
 
 
@@ -96,27 +98,29 @@ def is_listening(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-class Consortium:
-    """A SuperLink and a SuperNode for every site."""
+class Superlink:
+    """A SuperLink, and a SuperNode for every site; whose files they read changes from test to test."""
 
-    def __init__(self, environment, start, prepared):
-        self.environment, self.start, self.prepared = environment, start, prepared
-        self.port, self.nodes = free_port(), {}
+    def __init__(self, environment, start, folder):
+        self.environment, self.start, self.port = environment, start, free_port()
+        self.current, self.nodes, self.prepared = folder / "current", {}, None
+        self.database = folder / "state.db"
         home = Path(environment["FLWR_HOME"])
         home.mkdir()
         address = f'address = "127.0.0.1:{self.port}"'
         (home / "config.toml").write_text(
             f'[superlink]\ndefault = "test"\n[superlink.test]\n{address}\ninsecure = true\n'
         )
-        start("superlink", "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", self.port)
+        address = ("--host", "127.0.0.1", "--port", self.port)
+        start("superlink", "flower-superlink", "--insecure", *address, "--database", self.database)
         wait_until(lambda: is_listening(self.port), "the SuperLink's start")
-        for site in prepared.site_files:
+        for site in SITES:
             self.join(site)
 
     def join(self, site):
         """Start the SuperNode of a site."""
-        self.nodes[site.parent.name] = self.start(
-            site.parent.name,
+        self.nodes[site] = self.start(
+            site,
             "flower-supernode",
             "--insecure",
             "--superlink",
@@ -124,27 +128,44 @@ class Consortium:
             "--port",
             free_port(),
             "--node-config",
-            f'site-config="{site}"',
+            f'site-config="{self.current / "sites" / site / "site.toml"}"',
         )
+
+    def serve(self, prepared):
+        """Let sites and hub read other files; every message starts processes that read them anew."""
+        self.current.unlink(missing_ok=True)
+        self.current.symlink_to(prepared.hub_file.parent)
+        self.prepared = prepared
+        return self
 
     def begin(self, **config):
         """Begin a run; returns its id."""
         stated = {"hub-config": self.prepared.hub_file, **config}
         run_config = " ".join(f'{key}="{value}"' for key, value in stated.items())
-        run = flwr(
-            self.environment, "run", REPOSITORY, "test", "--run-config", run_config, "--format", "json"
+        command = ["run", REPOSITORY, "test", "--run-config", run_config, "--format", "json"]
+        done = subprocess.run(
+            [BIN / "flwr", *map(str, command)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        return run["run-id"]
+        assert done.returncode == 0, done.stdout + done.stderr
+        return int(json.loads(done.stdout)["run-id"])
 
-    def finish(self, run_id, patience_s=PATIENCE_S):
-        """Wait until a run has completed."""
+    def finish(self, run_id, patience_s=PATIENCE_S, status_of_end="completed"):
+        """Wait until a run has ended as it should."""
+        wait_until(lambda: self._status(run_id).status == "finished", "the end of the run", patience_s)
+        assert self._status(run_id).sub_status == status_of_end
 
-        def status():
-            listed = flwr(self.environment, "list", "test", "--run-id", run_id, "--format", "json")
-            return listed["runs"][0]["status"]
-
-        wait_until(lambda: status().startswith("finished"), "the end of the run", patience_s)
-        assert status() == "finished:completed"
+    def _status(self, run_id):
+        # What `flwr list` asks, without the seconds that it takes to start.
+        answer = httpx.post(
+            f"http://127.0.0.1:{self.port}/v1/control/list-runs",
+            content=ListRunsRequest(run_id=run_id).SerializeToString(),
+            headers={"content-type": "application/protobuf"},
+        )
+        return ListRunsResponse.FromString(answer.content).run_dict[run_id].status
 
     def fingerprint(self, job_id):
         """Run the fingerprint job and return its summary."""
@@ -152,16 +173,15 @@ class Consortium:
         return Catalogue(self.prepared.catalogue).run_summary(job_id)
 
 
-@pytest.fixture
-def consortium(environment, start):
-    """Start a consortium from its files."""
-    return lambda prepared: Consortium(environment, start, prepared)
+@pytest.fixture(scope="module")
+def superlink(environment, start, folder):
+    return Superlink(environment, start, folder)
 
 
-def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, consortium):
+def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, superlink):
     trusts = ("open", "private", "listen")
     prepared = prepare(FederationConfig.read(write_small_federation(tmp_path, trusts=trusts)))
-    summary = consortium(prepared).fingerprint("job-1")
+    summary = superlink.serve(prepared).fingerprint("job-1")
     catalogue = Catalogue(prepared.catalogue)
     assert summary["missing"] == []
     assert sorted(summary["accepted"]) == ["anna/digits", "bern/digits"]
@@ -178,6 +198,77 @@ def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, consortium
     assert (checked.findings, checked.n_entries, checked.n_releases) == ((), 2, 1)
 
 
+SECRET_WORDS = ("okapi-scans", "tapir-scans", "quagga", "axolotl", "pangolin")
+"""Names of tasks, a title, a keyword, and the task of a plan that cannot be carried out."""
+
+
+def write_secrets(folder):
+    """Write a federation whose tasks and keywords are known by sight, and a plan that names another task."""
+    path = write_small_federation(folder, trusts=("open", "open", "listen"))
+    described = 'task = "okapi-scans"\ntitle = "Quagga quagga"\nkeywords = ["axolotl"]'
+    text = path.read_text().replace('task = "digits"', described, 1)
+    path.write_text(text.replace('task = "digits"', 'task = "tapir-scans"', 1))
+    (folder / "plan.toml").write_text(
+        'name = "small"\nfederation = "federation.toml"\nscenarios = ["pretraining"]\n'
+        'targets = ["nobody/pangolin"]\nsources = ["anna/okapi-scans"]\nn_train = 40\n'
+        '[network]\nname = "test_resnet"\nimage_size = 32\nstart = "scratch"\n'
+    )
+    return prepare(FederationConfig.read(path))
+
+
+def kept_by_flower(database):
+    """Every byte of Flower's database, also of deleted rows, and every cell of those that are not."""
+    files = [path for path in database.parent.iterdir() if path.name.startswith(database.name)]
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        tables = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        cells = [
+            cell if isinstance(cell, bytes) else str(cell).encode()
+            for table in tables
+            for row in connection.execute(f"SELECT * FROM {table}")
+            for cell in row
+        ]
+    return b"\0".join([*(path.read_bytes() for path in files), *cells])
+
+
+def pieces(data, length=32):
+    """Pieces of what must not be there, short enough to lie within a page of the database."""
+    return {data[start : start + length] for start in range(0, len(data) - length, len(data) // 16)}
+
+
+def test_nothing_readable_stays_in_flowers_database(tmp_path, superlink):
+    prepared = write_secrets(tmp_path)
+    (tmp_path / "bern.npz").write_bytes(b"no pictures")  # an error whose text must stay where it is
+    running = superlink.serve(prepared)
+    queue = JobQueue(Catalogue(prepared.catalogue, create=True))
+    for job, status, config in (
+        ("fingerprint", "completed", {}),
+        ("transfer", "failed", {"job": "transfer", "plan": tmp_path / "plan.toml"}),
+    ):
+        queue.ask(job, {}, job)
+        running.finish(running.begin(**{"job-id": job, **config}), status_of_end=status)
+    catalogue = Catalogue(prepared.catalogue)
+    (entry,) = catalogue.entries(catalogue.latest_space())
+    assert entry.fingerprint.key == "anna/okapi-scans"
+    assert "pangolin" in queue.get("transfer").reason
+    kept = kept_by_flower(running.database)
+    assert b"query.fingerprint" in kept
+    assert b"fedprint.sealed" in kept  # what is under seal is there, and is all that there is
+    assert [word for word in SECRET_WORDS if word.encode() in kept.lower()] == []
+    fingerprint, space = (
+        catalogue.content(entry.seq),
+        (prepared.catalogue.parent / "space.safetensors").read_bytes(),
+    )
+    counts = entry.fingerprint.histogram.counts.tobytes()
+    for secret in (fingerprint, counts, space):
+        assert not [piece for piece in pieces(secret) if piece in kept and len(set(piece)) > 4]
+    hub = HubConfig.read(prepared.hub_file)
+    for key in (*hub.roster.values(), Identity.load_or_create(hub.consortium, hub.key).public_key):
+        assert key.encode() not in kept
+        assert bytes.fromhex(key) not in kept
+
+
 COHORT = """
 [privacy]
 minimum_patients = 50
@@ -192,10 +283,10 @@ unit = "image"
 """
 
 
-def test_a_cohort_sums_over_a_real_superlink(tmp_path, consortium):
+def test_a_cohort_sums_over_a_real_superlink(tmp_path, superlink):
     path = write_small_federation(tmp_path, trusts=("pooled",) * 3, extra=COHORT)
     prepared = prepare(FederationConfig.read(path))
-    summary = consortium(prepared).fingerprint("job-1")
+    summary = superlink.serve(prepared).fingerprint("job-1")
     assert (summary["missing"], summary["accepted"]) == ([], ["all-of-us/digits"])
     catalogue = Catalogue(prepared.catalogue)
     (entry,) = catalogue.entries(catalogue.latest_space())
@@ -213,16 +304,16 @@ def events(site, name):
     return [event for event in SiteState(site.parent).events() if event["event"] == name]
 
 
-def test_transfer_experiments_survive_a_site_that_dies_on_a_real_superlink(tmp_path, consortium):
+def test_transfer_experiments_survive_a_site_that_dies_on_a_real_superlink(tmp_path, superlink):
     # Every message starts a process that loads PyTorch, so that as few as possible are sent.
     plan = write_small_transfer(tmp_path, scenarios=("pretraining", "co_training"), slice_s=60)
     prepared = prepare_transfer(plan).prepared
-    running = consortium(prepared)
+    running = superlink.serve(prepared)
     run = running.begin(job="transfer", plan=plan)
     anna = prepared.site_files[0]
     wait_until(lambda: events(anna, BEGUN), "the source's first step")
     end(running.nodes["anna"])
-    running.join(anna)
+    running.join("anna")
     running.finish(run, 3 * PATIENCE_S)
     catalogue = Catalogue(prepared.catalogue)
     found = Queue(catalogue, find_plan(catalogue).plan_id).findings()

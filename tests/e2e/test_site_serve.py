@@ -1,20 +1,23 @@
 """`fedprint site serve` as a process, on a real SuperLink with TLS and node authentication."""
 
+import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from flower_hub import SITE_APP, Hub, environment, free_port, kill_group, wait_until
-from served_site import public_node_key, write_site
+from served_site import Authority, public_node_key, write_site
 from typer.testing import CliRunner
 
 from deploy.cli import app as command_line
+from federation.files import write_atomically
 from site_agent.bundles import Bundles
 from site_agent.flower.link_status import read_link
 from site_agent.state import SiteState
@@ -190,6 +193,51 @@ def test_an_end_of_the_service_ends_everything(site, orders):
     assert not any(is_alive(pid) for pid in pids)
     site.start()
     assert orders.ask("echo", text="back")["text"] == "back"
+
+
+@pytest.fixture
+def plain_server():
+    """A web server without TLS."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture
+def told_by_node(tmp_path):
+    """Return what the status of a site says that cannot connect."""
+    running = []
+
+    def told(authority, address):
+        folder = write_site(tmp_path / "site", authority, address, free_port())
+        write_atomically(folder.superexec_secret, b"secret")
+        command = [sys.executable, "-m", "site_agent.flower.supernode_guard", folder.path]
+        running.append(subprocess.Popen(command, env=environment(tmp_path / "home"), start_new_session=True))
+        link = wait_until(lambda: folder.link_status.exists() and read_link(folder.link_status, 0), "status")
+        assert not link.connected
+        return link.last_error
+
+    yield told
+    for process in running:
+        assert process.poll() is None  # it never gives up
+        kill_group(process)
+
+
+def test_a_server_without_tls_is_told(told_by_node, hub, plain_server):
+    assert "does not speak TLS → check host and port" in told_by_node(hub.authority, plain_server)
+
+
+def test_a_hub_of_another_authority_is_told(told_by_node, hub):
+    assert "the consortium's authority did not sign" in told_by_node(Authority.make(), hub.address)
+
+
+def test_a_key_that_the_hub_does_not_know_is_told(told_by_node, hub):
+    assert "does not accept this site's node key" in told_by_node(hub.authority, hub.address)
+
+
+def test_a_hub_that_is_down_is_told(told_by_node, hub):
+    assert "nothing listens at" in told_by_node(hub.authority, f"127.0.0.1:{free_port()}")
 
 
 def json_port(site):

@@ -8,7 +8,7 @@ from factories import make_identity, make_job, make_space
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from federation.canonical import canonical_json
-from federation.envelope import Envelope
+from federation.envelope import SCHEMA, Envelope
 from federation.errors import MessageError, SignatureError
 from federation.messages import FingerprintRequest, ListenRequest
 from federation.sampling import SamplingPlan
@@ -178,7 +178,7 @@ def test_numbers_that_no_signature_covers_are_malformed(hub):
 
 
 def malformed(**changes):
-    config = {"schema": 2, "kind": "fingerprint-request", "header": b"{}"} | changes
+    config = {"schema": SCHEMA, "kind": "fingerprint-request", "header": b"{}"} | changes
     return RecordDict({"fedprint": ConfigRecord(config), "blobs": ArrayRecord()})
 
 

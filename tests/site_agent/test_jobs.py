@@ -3,16 +3,19 @@
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from factories import FAR_FUTURE, make_identity, make_job
 from flwr.app import Message, RecordDict
 from flwr.serverapp import ServerApp
+from sealed_wire import REPLY_KEY
 from small_federation import write_small_federation
 
 from aggregator.config import HubConfig
 from deploy.federation_file import FederationConfig
 from deploy.inprocess import Node, run_in_process
 from deploy.simulation import prepare
-from federation.errors import SpaceMismatchError
+from federation.envelope import Envelope
+from federation.errors import SealError, SpaceMismatchError
 from federation.files import read_file
 from federation.fingerprint import Fingerprint
 from federation.identity import Identity
@@ -25,11 +28,13 @@ from federation.messages import (
     SiteReply,
 )
 from federation.sampling import SamplingPlan
+from federation.sealed_record import ReplyKey, seal_request
 from federation.space import Space
 from site_agent import jobs
 from site_agent.client_app import REFUSED
 from site_agent.client_app import app as client_app
-from site_agent.jobs import Site, fingerprint_tasks, rank_locally
+from site_agent.jobs import Site, fingerprint_tasks
+from site_agent.local_ranking import rank_locally
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +63,17 @@ def stranger(tmp_path):
 
 
 @pytest.fixture
-def asked(hub, space):
+def asked(hub, space, anna):
     """Build a request of the hub."""
 
     def build(job_id="job-1", deadline=FAR_FUTURE, *, aggregator=hub, space=space):
-        job = make_job(job_id, deadline=deadline, aggregator=aggregator.public_key)
+        job = make_job(
+            job_id,
+            deadline=deadline,
+            aggregator=aggregator.public_key,
+            reply_key=REPLY_KEY.public,
+            recipients=(anna.identity.public_key,),
+        )
         return FingerprintRequest(job, space, SamplingPlan(None))
 
     return build
@@ -120,6 +131,11 @@ def test_the_text_of_an_error_stays_at_the_site(anna, asked, monkeypatch):
     assert "0815" in anna.state.log_path.read_text()
 
 
+def sealed(request, signer):
+    """A request as it crosses Flower."""
+    return seal_request(request.to_record(signer), request.job.recipients)
+
+
 def answer(record, config):
     """What a site's ClientApp with this node configuration sends back."""
     replies, server = [], ServerApp()
@@ -137,7 +153,7 @@ def answer(record, config):
 
 @pytest.mark.parametrize("config", [{}, {"site-config": 3}, {"site-config": "/nowhere/site.toml"}])
 def test_a_misconfigured_supernode_answers_with_a_code_only(asked, hub, config):
-    reply = answer(asked().to_record(hub), config)
+    reply = answer(sealed(asked(), hub), config)
     assert (reply.error.code, reply.error.reason) == (REFUSED, "config")
 
 
@@ -146,8 +162,10 @@ def test_an_aggregator_that_the_site_does_not_list_gets_one_code_and_no_work_is_
 ):
     monkeypatch.setattr(jobs, "sketch_once", lambda *_: pytest.fail("sketched"))
     request = asked("job-7", aggregator=stranger)
-    message = answer(request.to_record(stranger), {"site-config": str(prepared.site_files[0])})
-    reply = SiteReply.from_record(message.content, {"anna": anna.identity.public_key}, request.job)
+    message = answer(sealed(request, stranger), {"site-config": str(prepared.site_files[0])})
+    reply = SiteReply.from_record(
+        REPLY_KEY.open(message.content), {"anna": anna.identity.public_key}, request.job
+    )
     assert (reply.code, reply.results) == ("policy", ())
     (event,) = [e for e in anna.state.events() if e.get("job") == "job-7"]
     assert (event["event"], event["code"]) == ("refused", "policy")
@@ -174,7 +192,7 @@ def test_a_site_without_a_policy_answers_nobody(anna, asked, tmp_path):
 
 
 def test_a_request_signed_by_another_than_it_says_is_answered_with_a_code_only(prepared, asked, stranger):
-    reply = answer(asked().to_record(stranger), {"site-config": str(prepared.site_files[0])})
+    reply = answer(sealed(asked(), stranger), {"site-config": str(prepared.site_files[0])})
     assert (reply.error.code, reply.error.reason) == (REFUSED, "signature")
 
 
@@ -185,9 +203,53 @@ def test_a_passed_deadline_is_noticed_before_a_catalogue_is_read(prepared, space
     assert [result.code for result in reply.results] == ["deadline"]
 
 
-def test_a_malformed_request_is_answered_with_a_code_only(prepared):
-    reply = answer(RecordDict(), {"site-config": str(prepared.site_files[0])})
+def test_a_malformed_request_is_answered_with_a_code_only(prepared, anna, hub):
+    malformed = seal_request(
+        Envelope.sealed(FingerprintRequest.kind, {}, {}, hub).to_record(), (anna.identity.public_key,)
+    )
+    reply = answer(malformed, {"site-config": str(prepared.site_files[0])})
     assert (reply.error.code, reply.error.reason) == (REFUSED, "message")
+
+
+def test_a_request_that_is_not_sealed_is_answered_with_a_code_only(prepared, asked, hub):
+    for record in (RecordDict(), asked().to_record(hub)):
+        reply = answer(record, {"site-config": str(prepared.site_files[0])})
+        assert (reply.error.code, reply.error.reason) == (REFUSED, "seal")
+
+
+def test_a_request_that_is_sealed_for_other_sites_gets_one_code_and_no_work_is_done(
+    prepared, asked, hub, monkeypatch
+):
+    monkeypatch.setattr(jobs, "sketch_once", lambda *_: pytest.fail("sketched"))
+    others = tuple(Identity(name, Ed25519PrivateKey.generate()).public_key for name in ("dora", "emil"))
+    reply = answer(seal_request(asked().to_record(hub), others), {"site-config": str(prepared.site_files[0])})
+    assert (reply.error.code, reply.error.reason) == (REFUSED, "seal")
+
+
+def test_a_request_that_another_site_sealed_again_is_refused(prepared, asked, hub, monkeypatch):
+    """Anna may read what she is asked, and cannot have bern answer it."""
+    monkeypatch.setattr(jobs, "sketch_once", lambda *_: pytest.fail("sketched"))
+    bern = Site.open(prepared.site_files[1])
+    handed_on = seal_request(asked().to_record(hub), (bern.identity.public_key,))
+    reply = answer(handed_on, {"site-config": str(prepared.site_files[1])})
+    assert (reply.error.code, reply.error.reason) == (REFUSED, "seal")
+    message = answer(sealed(asked(), hub), {"site-config": str(prepared.site_files[0])})
+    assert message.has_content()
+
+
+def test_a_request_that_names_no_key_for_the_reply_gets_none(prepared, asked, hub):
+    request = asked("job-12")
+    for key in ("", "00" * 32, "no key"):
+        nameless = replace(request, job=replace(request.job, reply_key=key))
+        reply = answer(sealed(nameless, hub), {"site-config": str(prepared.site_files[0])})
+        assert (reply.error.code, reply.error.reason) == (REFUSED, "seal")
+
+
+def test_only_who_asked_can_open_the_reply(prepared, asked, hub):
+    message = answer(sealed(asked(), hub), {"site-config": str(prepared.site_files[0])})
+    with pytest.raises(SealError):
+        ReplyKey().open(message.content)
+    assert "anna" in str(REPLY_KEY.open(message.content))
 
 
 def test_jobs_are_named_by_requests_but_never_escape_the_state_folder(anna, asked):

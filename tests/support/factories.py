@@ -166,5 +166,7 @@ def make_job(
     *,
     deadline: float = FAR_FUTURE,
     aggregator: str = "ab" * 32,
+    reply_key: str = "",
+    recipients: tuple[str, ...] = (),
 ) -> JobHeader:
-    return JobHeader(job_id, nonce, deadline, aggregator)
+    return JobHeader(job_id, nonce, deadline, aggregator, reply_key, recipients)

@@ -10,6 +10,7 @@ import numpy as np
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
+from sealed_wire import answering, heard, opened, plain
 
 from aggregator.rounds.round_store import RoundStore
 from aggregator.rounds.secure_sum import SumResult, secure_sum
@@ -70,12 +71,12 @@ class RoundSite:
         return app
 
     def answer(self, message: Message) -> Message:
-        request = read_request(message.content)
+        request = read_request(heard(message, self.identity))
         self.n_asked[request.step] = self.n_asked.get(request.step, 0) + 1
         reply = self.reply(request)
         if request.step in self.faults and reply.code != WITHHELD:
             return self.faults[request.step](self, message, reply)
-        return Message(reply.to_record(self.identity), reply_to=message)
+        return answering(message, self.identity, reply.to_record(self.identity))
 
     def reply(self, request: AdvertiseRequest | StepRequest) -> StepReply:
         begins = isinstance(request, AdvertiseRequest)
@@ -162,7 +163,7 @@ class Mortal:
 
     def push_messages(self, messages):
         messages = list(messages)
-        self.asked = read_request(messages[0].content).step
+        self.asked = read_request(plain(messages[0].content)).step
         if (self.asked, self.when) == (self.step, "push"):
             raise Killed
         return self.grid.push_messages(messages)
@@ -190,7 +191,7 @@ class Run:
 
     def asked(self) -> list[str]:
         """The steps that sites were asked for, in order, once each."""
-        down = [each.message.content for each in self.grid.sent if each.direction == "down"]
+        down = [each.message.content for each in opened(self.grid.sent) if each.direction == "down"]
         return list(dict.fromkeys(read_request(content).step for content in down))
 
 
@@ -239,7 +240,7 @@ def refusing(code: str) -> Fault:
 
     def refuse(site, message, reply):
         refused = StepReply(reply.site, reply.job_id, reply.nonce, reply.round_id, reply.step, code=code)
-        return Message(refused.to_record(site.identity), reply_to=message)
+        return answering(message, site.identity, refused.to_record(site.identity))
 
     return refuse
 
@@ -249,7 +250,7 @@ def saying(change: Callable[[StepReply], StepReply], signer: str = "") -> Fault:
 
     def lie(site, message, reply):
         identity = cohorts.identity(signer) if signer else site.identity
-        return Message(change(reply).to_record(identity), reply_to=message)
+        return answering(message, site.identity, change(reply).to_record(identity))
 
     return lie
 
@@ -259,6 +260,6 @@ def hanging(until: threading.Event) -> Fault:
 
     def hang(site, message, reply):
         until.wait(30)
-        return Message(reply.to_record(site.identity), reply_to=message)
+        return answering(message, site.identity, reply.to_record(site.identity))
 
     return hang

@@ -10,6 +10,7 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+from sealed_wire import answering, heard, plain
 
 from aggregator.config import HubConfig
 from federation.canonical import sha256_hex
@@ -179,20 +180,20 @@ class ScriptedGrid(Grid):
     def _answer(self, message):
         site = self.nodes.get(message.metadata.dst_node_id)
         if message.metadata.message_type != QUERY_ROLL_CALL and site is not None:
-            request = TransferRequest.from_record(message.content)
+            request = TransferRequest.from_record(plain(message.content))
             self.requests.append(request)
             self.before_answer(site, request)
         if site is None or not site.online:
             error = Error(ErrorCode.NODE_UNAVAILABLE, "node unavailable")
             return None if self.loses else Message(error, reply_to=message)
         if message.metadata.message_type == QUERY_ROLL_CALL:
-            answer = site.roll_call(RollCallRequest.from_record(message.content))
+            answer = site.roll_call(RollCallRequest.from_record(heard(message, site.identity)))
         else:
             answer = site.work(request)
         if answer is None:
             return None
         record = answer if isinstance(answer, RecordDict) else answer.to_record(site.identity)
-        return Message(record, reply_to=message)
+        return answering(message, site.identity, record)
 
 
 def hub_of(folder, sites, **changes):

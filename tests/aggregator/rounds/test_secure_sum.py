@@ -22,6 +22,7 @@ from round_sites import (
     total,
     unreachable,
 )
+from sealed_wire import opened
 
 from aggregator.rounds import secure_sum as module
 from aggregator.rounds.round_store import ABANDONED, FINISHED, OPENED, RoundStore
@@ -320,7 +321,7 @@ def test_nothing_on_the_disk_or_on_the_wire_is_a_vector_or_a_secret(tmp_path):
     for site in sites:
         site.values = lambda _, own=vectors[site.name]: own
     died = run(sites, terms, tmp_path, wrap=lambda grid: Mortal(grid, UNMASK, "push"))
-    seen = [blob for each in died.grid.sent for blob in each.blobs]
+    seen = [blob for each in [*died.grid.sent, *opened(died.grid.sent)] for blob in each.blobs]
     seen += [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     for site in sites:
         state = site.memory[terms.round_id]

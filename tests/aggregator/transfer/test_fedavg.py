@@ -9,6 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
+from sealed_wire import answering, plain
 
 from aggregator.transfer.averaging import GUARD, Trained, average_backbones, weight_shares
 from aggregator.transfer.fedavg import GuardedFedAvg, Wire, average_round, trained_by
@@ -61,7 +62,7 @@ def asked(strategy, round_number=0, arrays=EMPTY):
 
 def answered(message, weights, n_train=100, signer="", **changes):
     """The message with which the site that is asked tells what it trained."""
-    request = TransferRequest.from_record(message.content)
+    request = TransferRequest.from_record(plain(message.content))
     step, identity = request.step, cohorts.identity(signer or request.step.site)
     model = TravellingModel(step.network, "batch", step.site, step.task, step.step_id, weights)
     data = replace(model, **changes).signed(cohorts.identity(step.site)).to_bytes()
@@ -69,7 +70,7 @@ def answered(message, weights, n_train=100, signer="", **changes):
     reply = TransferReply(
         step.site, request.job.job_id, request.job.nonce, step.step_id, result=result, model=data
     )
-    return Message(reply.to_record(identity), reply_to=message)
+    return answering(message, cohorts.identity(step.site), reply.to_record(identity))
 
 
 def plainly(weights, n_train):
@@ -203,7 +204,7 @@ def test_the_next_round_begins_at_the_average_signed_by_the_aggregator():
     strategy = strategy_of()
     replies = [answered(m, *each) for m, each in zip(asked(strategy), told_with(backbone()), strict=True)]
     arrays, _ = strategy.aggregate_train(1, replies)
-    request = TransferRequest.from_record(asked(strategy, 1, arrays)[0].content)
+    request = TransferRequest.from_record(plain(asked(strategy, 1, arrays)[0].content))
     model = TravellingModel.from_bytes(request.model, request.step.model_id)
     assert (model.public_key, model.step_id) == (HUB.public_key, average_id(request.step.group, 0))
     assert request.step.round == 1
@@ -289,7 +290,7 @@ def test_counters_become_the_lower_median():
 
 def test_a_model_that_is_missing_is_no_update():
     strategy = strategy_of()
-    request = TransferRequest.from_record(asked(strategy)[0].content)
+    request = TransferRequest.from_record(plain(asked(strategy)[0].content))
     step = request.step
     reply = TransferReply(step.site, "job-1", "", step.step_id, result=StepResult(n_train=9, n_classes=2))
     with pytest.raises(ModelError, match="sent no backbone"):

@@ -10,12 +10,14 @@ from flwr.app import Message
 from flwr.serverapp import ServerApp
 from pooled_sites import NAMES, TASK, TOMORROW, PooledRound
 from private_site import SPACE
+from sealed_wire import REPLY_KEY
 
 from deploy.inprocess import Node, run_in_process
 from federation.errors import NotReleasableError
 from federation.identity import Identity
 from federation.messages import DONE, JobHeader
 from federation.round_messages import QUERY_ROUND, STEPS, AdvertiseRequest, StepReply
+from federation.sealed_record import seal_request
 from federation.secagg.terms import Terms
 from site_agent.client_app import app as client_app
 from site_agent.ledger.budget import Charge
@@ -79,8 +81,15 @@ def test_a_round_travels_over_flower(cohort, tmp_path):
     site, hub = cohort.sites["anna"], Identity.load_or_create("hub", tmp_path / "hub.key")
     policy = site.folder / "policy.toml"
     policy.write_text(policy.read_text().replace("ab" * 32, hub.public_key))
-    job = JobHeader("job-1", secrets.token_hex(16), 4e9, hub.public_key)
-    record = AdvertiseRequest(job, cohort.terms(), SPACE).to_record(hub)
+    job = JobHeader(
+        "job-1",
+        secrets.token_hex(16),
+        4e9,
+        hub.public_key,
+        REPLY_KEY.public,
+        (cohort.members["anna"],),
+    )
+    record = seal_request(AdvertiseRequest(job, cohort.terms(), SPACE).to_record(hub), job.recipients)
     replies, server = [], ServerApp()
 
     @server.main()
@@ -92,5 +101,6 @@ def test_a_round_travels_over_flower(cohort, tmp_path):
 
     run_in_process(server, [Node(client_app, {"site-config": str(site.folder / "site.toml")})], {})
     round_id = cohort.terms().round_id
-    reply = StepReply.from_record(replies[0].content, cohort.members, job, round_id, "advertise")
+    opened = REPLY_KEY.open(replies[0].content)
+    reply = StepReply.from_record(opened, cohort.members, job, round_id, "advertise")
     assert (reply.site, reply.code) == ("anna", DONE)

@@ -4,10 +4,12 @@ import pytest
 from factories import make_identity, make_job
 from flwr.app import Message
 from flwr.serverapp import ServerApp
+from sealed_wire import REPLY_KEY
 from transfer_site import EXACT, FILE, PATIENT, CountingWork, bytes_of, train, write_transfer_site
 
 from deploy.inprocess import Node, run_in_process
 from federation.errors import DataError, MemoryShortError, StoreError, TrainingError
+from federation.sealed_record import seal_request
 from federation.transfer.messages import (
     QUERY_ROLL_CALL,
     QUERY_TRANSFER,
@@ -64,7 +66,7 @@ def test_a_model_that_travels_nowhere_is_neither_named_nor_sent(anna):
 
 
 def test_a_model_for_another_task_of_its_own_site_stays_there_and_can_be_begun_at(tmp_path):
-    site = write_transfer_site(tmp_path, {"metrics_because": "figures only"})
+    site = write_transfer_site(tmp_path, {"metrics_because": "figures only", "measured_images": 1})
     done = site.finish(train(travels_to=("anna",)))[-1]
     assert (done.state, done.model) == ("done", b"")
     assert site.finish(train(start=done.result.model_id, seed=3))[-1].state == "done"
@@ -185,12 +187,13 @@ def test_a_roll_call_tells_what_the_policy_allows(anna, tmp_path):
 
 
 def test_flower_messages_of_both_kinds_are_answered(anna, tmp_path):
-    job = make_job(aggregator=anna.hub.public_key)
-    requests = {
-        QUERY_TRANSFER: TransferRequest(job, train()).to_record(anna.hub),
-        QUERY_ROLL_CALL: RollCallRequest(job).to_record(anna.hub),
-    }
     roster = {"anna": anna.site.identity.public_key}
+    recipients = tuple(roster.values())
+    job = make_job(aggregator=anna.hub.public_key, reply_key=REPLY_KEY.public, recipients=recipients)
+    requests = {
+        QUERY_TRANSFER: seal_request(TransferRequest(job, train()).to_record(anna.hub), recipients),
+        QUERY_ROLL_CALL: seal_request(RollCallRequest(job).to_record(anna.hub), recipients),
+    }
     contents = {}
 
     def server(grid, context):
@@ -198,7 +201,9 @@ def test_flower_messages_of_both_kinds_are_answered(anna, tmp_path):
         for kind, record in requests.items():
             pending = list(grid.push_messages([Message(record, node_id, kind)]))
             while kind not in contents:
-                contents.update((kind, reply.content) for reply in grid.pull_messages(pending))
+                contents.update(
+                    (kind, REPLY_KEY.open(reply.content)) for reply in grid.pull_messages(pending)
+                )
 
     app = ServerApp()
     app.main()(server)

@@ -1,0 +1,19 @@
+"""What the log tells of things that enter the catalogue."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from federation.canonical import sha256_hex
+from federation.fingerprint import Fingerprint
+
+
+def told_of(fingerprint: Fingerprint, sites: Iterable[str] = ()) -> dict[str, Any]:
+    """Return what is told of a fingerprint that is accepted: its address, its id, the hash of its bytes.
+
+    Args:
+        fingerprint: The fingerprint.
+        sites: Whose sum it is; empty for one of a single site.
+    """
+    content = sha256_hex(fingerprint.to_bytes())
+    told = {"task": fingerprint.key, "id": fingerprint.fingerprint_id, "content": content}
+    return told | ({"sites": list(sites)} if sites else {})
