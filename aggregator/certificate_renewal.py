@@ -6,7 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes
 
 from aggregator.certificates import Issued, check_server, issue_server
-from aggregator.operator import OperatedHub
+from aggregator.operated_hub import OperatedHub
 from federation.address import split_address
 from federation.certificate_file import read_certificates
 from federation.errors import ConfigError
@@ -20,8 +20,8 @@ def renew_certificate(
 
     Args:
         hub: The hub.
-        certificate: PEM file of a certificate that the consortium's authority issued; None: the authority's key
-            is here and issues one.
+        certificate: PEM file of a certificate that the authority issued; None: the authority's key is here
+            and issues one.
         key: PEM file of its key; None: the hub's key stays.
         now: Unix time in seconds at which an issued one begins; by default the clock's.
 

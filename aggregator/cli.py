@@ -1,5 +1,6 @@
-"""``fedprint hub``: reading the catalogue."""
+"""``fedprint hub``: who belongs to the consortium, and reading the catalogue."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -8,10 +9,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from aggregator import matrix
+from aggregator import matrix, members_cli
+from aggregator.backup.cli import backup, migrate, restore
 from aggregator.export import export_catalogue
 from aggregator.forecast_text import forecasts_json, forecasts_text
 from aggregator.jobs.cli import jobs, run, serve
+from aggregator.log.cli import verify
 from aggregator.operations.status_cli import status
 from aggregator.options import (
     CatalogueOption,
@@ -32,7 +35,6 @@ from aggregator.recommend import (
     require_released,
 )
 from aggregator.recommender.consortium import consortium_study
-from aggregator.report.catalogue import write_catalogue_report
 from aggregator.rounds_cli import rounds
 from aggregator.store import Catalogue
 from aggregator.study import Scenario
@@ -46,17 +48,26 @@ from aggregator.tables import (
     wide_console,
 )
 from federation import distances
+from federation.errors import StoreError
+from federation.log.kinds import RECOMMENDED
 from federation.ranking import Recommendation, rank_sources
 from federation.space import Space
+
+log = logging.getLogger("fedprint.hub")
 
 app = typer.Typer(no_args_is_help=True, help="The aggregator: tasks, similarity matrix, recommendations.")
 
 app.add_typer(outcomes_app, name="outcomes")
 app.command()(rounds)
 app.command()(status)
+members_cli.add_to(app)
 app.command()(serve)
 app.command()(run)
 app.command()(jobs)
+app.command()(verify)
+app.command()(backup)
+app.command()(restore)
+app.command()(migrate)
 
 
 @app.command()
@@ -108,6 +119,7 @@ def recommend(
     possible = candidates(column)
     ranking = rank_sources(possible, name)
     expected = _expected(store, space, ranking, name, scenario, metric)
+    _tell(store, possible.target, name, ranking[:top])
     if as_json:
         choices = recommendations_json(ranking[:top])
         found = {"target": possible.target, "distance": name, "recommendations": choices}
@@ -121,6 +133,16 @@ def recommend(
         console.print(
             "\nby distance alone: nothing was measured yet; `fedprint hub outcomes template` begins that"
         )
+
+
+def _tell(store: Catalogue, target: str, distance: str, given: Sequence[Recommendation]) -> None:
+    """Tell the log what was recommended; where it cannot be written, that is a warning and no more."""
+    told = {"target": target, "distance": distance, "sources": [choice.source for choice in given]}
+    try:
+        with store.writing() as writer:
+            writer.add_event(RECOMMENDED, "", **told)
+    except StoreError as error:
+        log.warning("the log does not tell of this recommendation: %s", error.problem)
 
 
 def _expected(
@@ -149,6 +171,8 @@ def report(
     distance: DistanceOption = None,
 ) -> None:
     """Write the catalogue as one HTML page that opens offline."""
+    from aggregator.report.catalogue import write_catalogue_report  # slow to import
+
     store = open_catalogue(catalogue)
     write_catalogue_report(store, output, distance or default_distance(store))
     Console().print(f"report: {output}")

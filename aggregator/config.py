@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from aggregator.catalogue_place import SQLITE_FILE, CatalogueField, CataloguePlace
 from aggregator.cohort_config import CohortConfig, check_cohorts
 from aggregator.members import read_members
 from aggregator.serve_config import ServeConfig
@@ -28,11 +29,36 @@ class EnrolledSite(BaseModel):
     public_key: PublicKey = Field(description="its Ed25519 public key, 64 hexadecimal digits")
 
 
+class HubFiles(BaseModel):
+    """Of a hub file only what it names; nothing else of it is looked at."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    consortium: str = ""
+    catalogue: CatalogueField = CataloguePlace.of(SQLITE_FILE)
+    space: Path = Path("space.safetensors")
+    key: Path = Path("hub.key")
+
+    @classmethod
+    def read(cls, path: Path) -> "HubFiles":
+        """Read a hub file; its relative paths start at its own folder.
+
+        Raises:
+            ConfigError: If the file is missing or wrong.
+        """
+        found, base = read_config(path, cls), path.resolve().parent
+        paths = {name: base / getattr(found, name) for name in ("space", "key")}
+        return found.model_copy(update={"catalogue": found.catalogue.within(base), **paths})
+
+
 class HubConfig(SamplingConfig):
     """What one aggregator run needs to know."""
 
     consortium: str = Field(description="name of the consortium, shown on the report")
-    catalogue: Path = Field(Path("catalogue.sqlite"), description="SQLite file of the catalogue")
+    catalogue: CatalogueField = Field(
+        CataloguePlace.of(SQLITE_FILE),
+        description="SQLite file of the catalogue, or URL of a database on a PostgreSQL server",
+    )
     space: Path = Field(Path("space.safetensors"), description="the space all sites work in")
     key: Path = Field(Path("hub.key"), description="the aggregator's signing key; made on first use")
     distance: str | None = Field(
@@ -86,8 +112,8 @@ class HubConfig(SamplingConfig):
         """
         config = read_config(path, cls)
         base = path.resolve().parent
-        paths = {name: base / getattr(config, name) for name in ("catalogue", "space", "key")}
-        config = config.model_copy(update=paths)
+        paths = {name: base / getattr(config, name) for name in ("space", "key")}
+        config = config.model_copy(update={"catalogue": config.catalogue.within(base), **paths})
         return config if config.members is None else config._with_members(base / config.members, now)
 
     def _with_members(self, folder: Path, now: float | None) -> "HubConfig":

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from aggregator.invitations import KeptInvitation, answered, find, mark_used
-from aggregator.members import Member, Standing, list_members
-from aggregator.operator import OperatedHub
+from aggregator.members import Member, Standing, known_serials, list_members
+from aggregator.operated_hub import OperatedHub
 from federation.comparison import Compared
 from federation.enrolment import Enrolment, Rotation, is_rotation
 from federation.errors import EnrolmentError
@@ -79,8 +79,8 @@ def approve(
     if not candidate.compared.matches(number):
         raise EnrolmentError(
             f"the number that was read out is not that of {candidate.request.site}",
-            remedy="hear it again; if it stays another, somebody exchanged a file: revoke nothing, approve "
-            "nothing, and send the invitation over another way",
+            remedy="hear it again; if it stays another, somebody exchanged a file on its way: do not "
+            "approve, and invite the site again over another way",
         )
     with hub.deciding():
         membership = candidate.done or _issue(hub, candidate, now, days)
@@ -92,7 +92,8 @@ def approve(
 def next_serial(hub: OperatedHub, site: str) -> int:
     """Return the serial of a site's next membership, above all that were ever issued."""
     issued = hub.members.issued(site, 1).parent.glob("*.json")
-    return 1 + max((int(path.stem) for path in issued if path.stem.isdecimal()), default=0)
+    serials = [int(path.stem) for path in issued if path.stem.isdecimal()]
+    return 1 + max([0, *serials, *known_serials(hub.members, site, hub.identity.public_key)])
 
 
 def put(hub: OperatedHub, membership: Membership) -> None:
@@ -138,8 +139,8 @@ def _check_hub(hub: OperatedHub, request: Enrolment | Rotation) -> None:
         raise EnrolmentError(
             f"{request.site} answers an invitation of another hub: {request.consortium}, key "
             f"{request.hub_key[:12]}…",
-            remedy="if the hospital was meant to answer yours, its invitation was exchanged on the way: send it "
-            "over another way",
+            remedy="if the hospital was meant to answer yours, its invitation was exchanged on the way: send "
+            "it over another way",
         )
     if request.ca_sha256 != hub.ca_sha256:
         raise EnrolmentError(
@@ -205,7 +206,7 @@ def _rotation(hub: OperatedHub, request: Rotation, member: Member | None) -> Can
         raise EnrolmentError(
             f"the new node key of {request.site} replaces that of membership {request.serial}, but "
             f"{known.serial} is in force",
-            remedy="ask the site to accept its latest membership and to run `fedprint site rotate-keys` again",
+            remedy="let the site accept its latest membership, then run `fedprint site rotate-keys` again",
         )
     request.verify_previous(known.node_key)
     return Candidate(request, request.compared, next_serial(hub, request.site), None, known)

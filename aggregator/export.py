@@ -77,7 +77,7 @@ def export_catalogue(catalogue: Catalogue, directory: Path, asked: Sequence[str]
     matrices |= {name: matrix.read(catalogue, space, name) for name in asked}
     tasks = next(iter(matrices.values())).keys
     if not tasks:
-        raise StoreError(f"catalogue {catalogue.path} holds no task", remedy="fingerprint some tasks first")
+        raise StoreError(f"catalogue {catalogue.place} holds no task", remedy="fingerprint some tasks first")
     known = set(tasks)
     every = catalogue.outcomes()
     outcomes = [each for each in every if {each.source, each.target} <= known]

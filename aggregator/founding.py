@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from aggregator.certificates import Issued, check_server, issue_server, new_authority, new_server_key
 from aggregator.hub_folder import HubFolder
-from federation.address import is_loopback, split_address
+from federation.address import as_ip, is_loopback, split_address
 from federation.certificate_file import one_certificate
 from federation.errors import ConfigError
 from federation.files import create_atomically, make_private, read_file
@@ -38,7 +39,7 @@ class ImportedTls:
         issued = self.server_certificate is not None, self.server_key is not None
         if issued[0] != issued[1] or issued[0] == (self.ca_key is not None):
             raise ConfigError(
-                "with --ca-certificate there must be either --ca-key, or --server-certificate and --server-key",
+                "--ca-certificate needs either --ca-key, or --server-certificate and --server-key",
                 remedy="with the authority's key fedprint issues the hub's certificate; without it name one",
             )
 
@@ -111,7 +112,7 @@ def _put_tls(folder: HubFolder, founding: Founding, host: str) -> None:
 
 
 def _put_authority(folder: HubFolder, authority: Issued) -> None:
-    """Write a new authority; a key that a half-finished beginning left without its certificate is of no use."""
+    """Write a new authority; a key that was left without its certificate is of no use."""
     folder.ca_key.unlink(missing_ok=True)
     create_atomically(folder.ca_key, authority.key)
     create_atomically(folder.ca_certificate, authority.certificate)
@@ -142,13 +143,20 @@ def _config_text(founding: Founding) -> str:
         '"CONSORTIUM"': _quoted(founding.consortium),
         '"CATALOGUE"': _quoted(founding.database or _CATALOGUE),
         '"ADDRESS"': _quoted(founding.address),
-        '"HOST"': _quoted(host if is_loopback(host) else "0.0.0.0"),  # noqa: S104
-        "port = 8000 ": f"port = {port} ",
+        '"HOST"': _quoted(_bound_to(host)),
+        "\nport = 8000\n": f"\nport = {port}\n",
     }
     text = (Path(__file__).parent / _TEMPLATE).read_text("utf-8")
     for placeholder, value in values.items():
         text = text.replace(placeholder, value, 1)
     return text
+
+
+def _bound_to(host: str) -> str:
+    """Return the address to listen at: every one of this machine, but where sites are on it too."""
+    if is_loopback(host):
+        return host if as_ip(host) else "127.0.0.1"
+    return str(IPv6Address(0) if ":" in host else IPv4Address(0))
 
 
 def _quoted(text: str) -> str:

@@ -76,7 +76,7 @@ class _Everyone:
         """Their histograms."""
         catalogue, space, listings = self.catalogue, self.space, self.listings
         return HistogramFiles(
-            catalogue.path.with_suffix(".mapped") / space.space_id[:16],
+            catalogue.place.mapped / space.space_id[:16],
             space,
             [entry.fingerprint_id for entry in listings],
             [entry.key for entry in listings],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from aggregator.members import Standing, list_members
-from aggregator.operator import OperatedHub
+from aggregator.operated_hub import OperatedHub
 from federation.canonical import canonical_json
 from federation.errors import EnrolmentError, FedprintError
 from federation.files import read_file, write_atomically

@@ -3,7 +3,7 @@
 from aggregator import invitations
 from aggregator.enrolling import DAYS_VALID, lasting, next_serial, put
 from aggregator.members import Member, Standing, list_members
-from aggregator.operator import OperatedHub
+from aggregator.operated_hub import OperatedHub
 from federation.errors import EnrolmentError, UnknownNameError
 from federation.files import remove_durably, write_atomically
 from federation.membership import Membership, Revocation

@@ -6,6 +6,7 @@ membership that the site ever had.
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -118,6 +119,14 @@ def read_membership(files: MemberFiles, site: str, hub_key: str) -> Membership:
     if membership.site != site:
         raise EnrolmentError(f"{path} is the membership of {membership.site}", remedy="remove the file")
     return membership
+
+
+def known_serials(files: MemberFiles, site: str, hub_key: str) -> Iterator[int]:
+    """Yield the serials of a site's latest membership and of its revocation, where they can be read."""
+    with suppress(FedprintError):
+        yield read_membership(files, site, hub_key).serial
+    with suppress(FedprintError):
+        yield Revocation.from_bytes(read_file(files.revocation(site), "revocation"), hub_key).serial
 
 
 def _judged(files: MemberFiles, membership: Membership, hub_key: str, now: float) -> Member:

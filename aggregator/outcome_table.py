@@ -1,25 +1,17 @@
-"""Outcomes in the catalogue's file; an older catalogue gets the table when the first one is written."""
+"""Outcomes in the catalogue."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from dataclasses import replace as changed_to
 
 import sqlalchemy as sa
 
+from aggregator import schema
 from aggregator.outcomes import Key, Outcome, baselines
+from federation.canonical import canonical_json, sha256_hex
 from federation.errors import OutcomeError
 
-_outcome = sa.Table(
-    "outcome",
-    sa.MetaData(),
-    sa.Column("scenario", sa.String(16), primary_key=True),
-    sa.Column("metric", sa.String(64), primary_key=True),
-    sa.Column("seed", sa.BigInteger, primary_key=True),
-    sa.Column("source", sa.String(129), primary_key=True),
-    sa.Column("target", sa.String(129), primary_key=True),
-    sa.Column("value", sa.Float, nullable=False),
-    sa.Column("baseline", sa.Float),
-)
+_outcome = schema.outcome
 
 
 @dataclass(frozen=True)
@@ -39,10 +31,14 @@ class Imported:
 
 def read(connection: sa.Connection) -> list[Outcome]:
     """Return every outcome, ordered by scenario, metric, seed, source and target."""
-    if not sa.inspect(connection).has_table(_outcome.name):
-        return []
     rows = connection.execute(sa.select(_outcome).order_by(*_outcome.primary_key.columns)).all()
     return [Outcome(**row._mapping) for row in rows]
+
+
+def digest(outcomes: Iterable[Outcome]) -> str:
+    """Return the SHA-256 of all outcomes, which the log tells after every change of them."""
+    rows = [list(astuple(each)) for each in sorted(outcomes, key=lambda each: each.key)]
+    return sha256_hex(canonical_json(rows))
 
 
 def add(connection: sa.Connection, outcomes: Iterable[Outcome], *, replace: bool) -> Imported:
@@ -57,7 +53,6 @@ def add(connection: sa.Connection, outcomes: Iterable[Outcome], *, replace: bool
     Raises:
         OutcomeError: If one is and may not be, or a target would get two baselines.
     """
-    _outcome.create(connection, checkfirst=True)
     known = {outcome.key: outcome for outcome in read(connection)}
     given = {outcome.key: outcome for outcome in outcomes}
     if replace:

@@ -12,12 +12,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from aggregator.options import CatalogueOption, JsonOption, open_catalogue, print_json
+from aggregator.outcome_table import digest
 from aggregator.outcomes import COLUMNS, Outcome, read_outcomes, unknown_tasks
 from aggregator.store import Catalogue
 from aggregator.study import SCENARIOS
 from aggregator.tables import wide_console
 from federation.errors import ConfigError, OutcomeError, StoreError, UnknownNameError
 from federation.files import write_atomically
+from federation.log.kinds import OUTCOMES
 
 app = typer.Typer(no_args_is_help=True, help="Measured transfer outcomes.")
 
@@ -43,7 +45,8 @@ def import_file(
     with store.writing() as writer:
         done = writer.add_outcomes(content.outcomes, replace=replace)
         if done.added or done.replaced:
-            writer.add_event("outcomes", "", file=file.name, added=done.added, replaced=done.replaced)
+            told = {"file": file.name, "added": done.added, "replaced": done.replaced}
+            writer.add_event(OUTCOMES, "", **told, table=digest(writer.outcomes()))
     console = Console(highlight=False)
     console.print(f"{done.added} added, {done.replaced} replaced, {done.unchanged} there already")
     if content.n_unmeasured:
@@ -84,7 +87,7 @@ def remove(
         typer.confirm(f"remove {len(meant)} of {len(every)} outcomes?", abort=True)
     with store.writing() as writer:
         writer.remove_outcomes(meant)
-        writer.add_event("outcomes", "", removed=len(meant), **wanted)
+        writer.add_event(OUTCOMES, "", removed=len(meant), by=wanted, table=digest(writer.outcomes()))
     Console(highlight=False).print(f"{len(meant)} removed, {len(every) - len(meant)} left")
 
 
@@ -115,7 +118,7 @@ def template(
     store = open_catalogue(catalogue)
     addresses = _addresses(store)
     if not addresses:
-        raise StoreError(f"catalogue {store.path} holds no task", remedy="fingerprint some tasks first")
+        raise StoreError(f"catalogue {store.place} holds no task", remedy="fingerprint some tasks first")
     lines = [f"# {address}" for address in addresses] if not pairs else []
     if pairs:
         for seed in range(seeds):

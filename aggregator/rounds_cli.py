@@ -49,7 +49,8 @@ def rounds(
 
 def _store(place: Path | None) -> RoundStore:
     """Return the rounds beside a catalogue, which a hub file may name."""
-    place = place or find_catalogue(Path.cwd())
+    if place is None:
+        return RoundStore.beside(find_catalogue(Path.cwd()))
     if place.suffix == ".toml":
         return RoundStore.beside(HubConfig.read(place).catalogue)
     folder = place if place.is_dir() else place.parent

@@ -37,15 +37,14 @@ def main(grid: Grid, context: Context) -> None:
     hub = HubConfig.read(hub_file)
     job_id = str(config.get("job-id") or uuid.uuid4().hex)
     work = partial(_work, grid, hub, job_id, config)
-    with closing(Catalogue(hub.catalogue, create=True)) as catalogue:
+    with logs.job(job_id), closing(Catalogue(hub.catalogue, create=True)) as catalogue:
         queue = JobQueue(catalogue)
         if queue.find(job_id) is None:
             work()
             return
         folder = HubFolder(hub_file.resolve().parent)
         write_log(folder.logs / "aggregator.log")
-        with logs.job(job_id):
-            Attempt(queue, folder, job_id, str(context.run_id)).carry_out(work)
+        Attempt(queue, folder, job_id, str(context.run_id)).carry_out(work)
 
 
 def _work(grid: Grid, hub: HubConfig, job_id: str, config: Mapping[str, object]) -> None:

@@ -5,11 +5,11 @@ import socket
 import sys
 from pathlib import Path
 
-from aggregator.config import HubConfig
 from aggregator.flower.secrets import make_secrets
 from aggregator.flower.startup import check_startup
 from aggregator.flower.superlink_guard import LOOPBACK, environment
 from aggregator.hub_folder import HubFolder
+from aggregator.operated_hub import OperatedHub
 from aggregator.serve_config import ServeConfig
 from federation import logs
 from federation.errors import BusyError, DeploymentError
@@ -34,6 +34,7 @@ def serve_hub(folder: HubFolder, *, json: bool = False) -> int:
         DeploymentError: If anything that guards the hub is missing, or the folder is served already.
         StoreError: If something cannot be read or written.
     """
+    os.umask(0o077)
     try:
         with locked(folder.serve_lock, wait=False):
             programs = prepare(folder, json=json)
@@ -47,8 +48,7 @@ def serve_hub(folder: HubFolder, *, json: bool = False) -> int:
 
 def prepare(folder: HubFolder, *, json: bool = False) -> tuple[Program, ...]:
     """Return what is run for a hub, after everything that guards it was checked; arguments as above."""
-    hub = HubConfig.read(folder.config)
-    os.umask(0o077)
+    hub = OperatedHub.open(folder.path).config
     make_secrets(folder)
     check_startup(folder, hub.serve)
     check_ports_are_free(hub.serve)

@@ -1,4 +1,4 @@
-"""The catalogue on disk: spaces, accepted fingerprints, distances, runs and events.
+"""The catalogue: spaces, accepted fingerprints, distances, runs and events, in a file or on a server.
 
 Distances are stored as *borders*: the fingerprint that entered as number k keeps its distances to and from
 the k fingerprints before it. Adding a fingerprint therefore writes one row and one column and never touches
@@ -6,156 +6,104 @@ what is already there.
 """
 
 import json
-import sqlite3
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator import outcome_table, schema
-from aggregator.outcome_table import Imported
+from aggregator.catalogue_entries import Border, Entry, Listing, Values
+from aggregator.catalogue_place import CataloguePlace, PlaceLike
+from aggregator.catalogue_writer import CatalogueWriter
+from aggregator.database import Database
+from aggregator.database_errors import errors_of
+from aggregator.fingerprint_heads import read_heads
+from aggregator.log import storage as log_storage
+from aggregator.migration import check_revision, upgrade
 from aggregator.outcomes import Outcome
-from federation.canonical import canonical_json
-from federation.container import read_head
-from federation.errors import StoreError, UnknownNameError
+from federation.errors import EmptyCatalogueError, UnknownNameError
 from federation.fingerprint import Fingerprint
-from federation.names import task_key
 from federation.space import Space
 
-Values = npt.NDArray[np.float64]
+__all__ = ["Border", "Catalogue", "CatalogueWriter", "Entry", "Listing"]
 
-
-@dataclass(frozen=True)
-class Border:
-    """Distances of one fingerprint to and from those that entered its space before it.
-
-    Args:
-        to_earlier: float64 [k + 1], this one as source; the last entry is its distance to itself.
-        from_earlier: float64 [k], this one as target.
-    """
-
-    to_earlier: Values
-    from_earlier: Values
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An accepted fingerprint and its place in the catalogue.
-
-    Args:
-        seq: Order of arrival.
-        fingerprint_id: SHA-256 of the signed fingerprint.
-        current: False once the site has sent a newer one for the same task.
-        received_at: Unix time of arrival.
-        fingerprint: The fingerprint, whole and bound to its space, or without its sketches.
-    """
-
-    seq: int
-    fingerprint_id: str
-    current: bool
-    received_at: float
-    fingerprint: Fingerprint
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What the catalogue knows of a fingerprint without reading its sketches.
-
-    Args:
-        seq: Order of arrival.
-        fingerprint_id: SHA-256 of the signed fingerprint.
-        site: Name of the site.
-        task: Name of the task.
-        current: False once the site has sent a newer one for the same task, or withdrawn it.
-        received_at: Unix time of arrival.
-    """
-
-    seq: int
-    fingerprint_id: str
-    site: str
-    task: str
-    current: bool
-    received_at: float
-
-    @property
-    def key(self) -> str:
-        """Address of the task in the consortium: ``site/task``."""
-        return task_key(self.site, self.task)
+Result = TypeVar("Result")
 
 
 class Catalogue:
     """The aggregator's durable memory.
 
     Args:
-        path: SQLite file.
-        create: Whether a missing file is made; reading commands do not.
+        place: SQLite file, URL of a database on a server, or both with the folder beside them.
+        create: Whether missing tables are made and older ones brought up to date; reading commands do not.
 
     Raises:
-        StoreError: If the file is missing, unreadable or no catalogue.
+        StoreError: If the catalogue is missing, unreadable, of another version or none at all.
+        ConfigError: If a URL is malformed.
     """
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
-        if not create and not path.is_file():
-            raise StoreError(
-                f"there is no catalogue at {path}",
-                remedy="run `fedprint demo` or `fedprint simulate` first, or name another with --catalogue",
-            )
-        self.path = path
-        self._engine = sa.create_engine(f"sqlite:///{path}")
-        sa.event.listen(self._engine, "connect", _configure)
-        with self._errors():
-            if create:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                schema.metadata.create_all(self._engine)
-                path.chmod(0o600)  # it may hold exact histograms
-            elif not sa.inspect(self._engine).has_table("fingerprint"):
-                raise StoreError(f"{path} is no catalogue", remedy="name the catalogue.sqlite of a run")
+    def __init__(self, place: PlaceLike, *, create: bool = False) -> None:
+        self.place = CataloguePlace.of(place)
+        with errors_of(self.place):
+            self._database = Database(self.place, create=create)
+        if create:
+            upgrade(self._database)
+            self._database.keep_log_ahead()
+        else:
+            check_revision(self._database)
 
     def close(self) -> None:
-        """Release the file."""
-        self._engine.dispose()
+        """Release file or connections."""
+        self._database.close()
 
     @contextmanager
     def writing(self) -> Iterator["CatalogueWriter"]:
         """Open one transaction: everything written in it is kept, or nothing.
 
         Raises:
-            StoreError: If the disk is full or the file cannot be written.
+            StoreError: If the disk is full or the catalogue cannot be written.
         """
-        with self._errors(), self._engine.begin() as connection:
-            yield CatalogueWriter(connection)
+        with self._database.writing() as connection:
+            writer = CatalogueWriter(connection)
+            yield writer
+            writer.write_log()
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """Open one transaction for tables that are looked after elsewhere; errors as of ``writing``."""
-        with self._errors(), self._engine.begin() as connection:
+        """Open one transaction as ``writing`` does, for tables that are looked after elsewhere."""
+        with self._database.writing() as connection:
             yield connection
+
+    def read(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Return what some reading of tables finds that are looked after elsewhere.
+
+        It sees one moment's state, keeps nobody waiting, and is done once more if the server went away.
+
+        Raises:
+            StoreError: If the catalogue cannot be read.
+        """
+        return self._database.read(work)
 
     def latest_space(self) -> Space:
         """Return the space that was used last.
 
         Raises:
-            StoreError: If the catalogue holds none.
+            EmptyCatalogueError: If the catalogue holds none.
         """
         query = sa.select(schema.space.c.content).order_by(schema.space.c.added_at.desc()).limit(1)
-        with self._errors(), self._engine.connect() as connection:
-            row = connection.execute(query).first()
+        row = self._first(query)
         if row is None:
-            raise StoreError(f"catalogue {self.path} is empty", remedy="fingerprint some tasks first")
+            raise EmptyCatalogueError(
+                f"catalogue {self.place} is empty", remedy="fingerprint some tasks first"
+            )
         return Space.from_bytes(row.content)
 
     def entries(self, space: Space) -> list[Entry]:
         """Return every fingerprint ever accepted in a space, in order of arrival."""
         query = sa.select(schema.fingerprint).where(schema.fingerprint.c.space_id == space.space_id)
-        with self._errors(), self._engine.connect() as connection:
-            rows = connection.execute(query.order_by(schema.fingerprint.c.seq)).all()
+        rows = self._all(query.order_by(schema.fingerprint.c.seq))
         return [
             Entry(
                 r.seq,
@@ -172,8 +120,7 @@ class Catalogue:
         table = schema.fingerprint.c
         columns = (table.seq, table.fingerprint_id, table.site, table.task, table.current, table.received_at)
         query = sa.select(*columns).where(table.space_id == space.space_id).order_by(table.seq)
-        with self._errors(), self._engine.connect() as connection:
-            return [Listing(*row) for row in connection.execute(query)]
+        return [Listing(**row._mapping) for row in self._all(query)]
 
     def tasks(self, listings: Iterable[Listing]) -> list[Entry]:
         """Return the current ones of some fingerprints, without sketches, reading only their beginnings."""
@@ -191,15 +138,12 @@ class Catalogue:
     def content(self, seq: int) -> bytes:
         """Return one fingerprint as its site sent it."""
         query = sa.select(schema.fingerprint.c.content).where(schema.fingerprint.c.seq == seq)
-        with self._errors(), self._engine.connect() as connection:
-            content: bytes = connection.execute(query).scalar_one()
-        return content
+        return bytes(self.read(lambda connection: connection.execute(query).scalar_one()))
 
     def heads(self, seqs: Iterable[int]) -> list[Fingerprint]:
         """Return fingerprints without their sketches, reading only the beginning of each."""
-        with self._errors(), self._engine.connect() as connection:
-            driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-            return [Fingerprint.from_head(_head(driver, seq)) for seq in seqs]
+        wanted = list(seqs)
+        return [Fingerprint.from_head(head) for head in self.read(lambda c: read_heads(c, wanted))]
 
     def first_without_border(self, space: Space, distance: str) -> int | None:
         """Return ``seq`` of the first fingerprint of a space whose border of a distance is not stored.
@@ -209,12 +153,9 @@ class Catalogue:
         table = schema.fingerprint.c
         border = sa.exists().where(schema.border.c.seq == table.seq, schema.border.c.distance == distance)
         here = sa.select(table.seq).where(table.space_id == space.space_id)
-        with self._errors(), self._engine.connect() as connection:
-            last = connection.execute(here.where(border).order_by(table.seq.desc()).limit(1)).scalar() or 0
-            first: int | None = connection.execute(
-                here.where(table.seq > last).order_by(table.seq).limit(1)
-            ).scalar()
-        return first
+        last = sa.func.coalesce(here.where(border).order_by(table.seq.desc()).limit(1).scalar_subquery(), 0)
+        row = self._first(here.where(table.seq > last).order_by(table.seq).limit(1))
+        return None if row is None else int(row.seq)
 
     def column(self, listings: Sequence[Listing], k: int, distance: str) -> Values:
         """Return the distances to one fingerprint from all of its space, without reading the whole matrix.
@@ -231,9 +172,8 @@ class Catalogue:
         here = schema.border.c.distance == distance
         earlier = sa.select(schema.border.c.from_earlier).where(here, schema.border.c.seq == listings[k].seq)
         later = sa.select(schema.border.c.seq, entry).where(here, schema.border.c.seq >= listings[k].seq)
-        with self._errors(), self._engine.connect() as connection:
-            above = _floats(connection.execute(earlier).scalar_one())
-            below = {row.seq: row.value for row in connection.execute(later)}
+        above = _floats(self._all(earlier)[0].from_earlier)
+        below = {row.seq: row.value for row in self._all(later)}
         return np.concatenate([above, _floats(b"".join(below[entry.seq] for entry in listings[k:]))])
 
     def borders(self, space: Space, distance: str, seqs: Iterable[int] | None = None) -> dict[int, Border]:
@@ -245,20 +185,17 @@ class Catalogue:
         )
         if seqs is not None:
             query = query.where(schema.border.c.seq.in_(list(seqs)))
-        with self._errors(), self._engine.connect() as connection:
-            rows = connection.execute(query).all()
+        rows = self._all(query)
         return {r.seq: Border(_floats(r.to_earlier), _floats(r.from_earlier)) for r in rows}
 
     def outcomes(self) -> list[Outcome]:
         """Return the measured outcomes, ordered by scenario, metric, seed, source and target."""
-        with self._errors(), self._engine.connect() as connection:
-            return outcome_table.read(connection)
+        return self.read(outcome_table.read)
 
     def events(self) -> list[dict[str, Any]]:
         """Return what happened, oldest first."""
-        with self._errors(), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(schema.event).order_by(schema.event.c.id)).all()
-        return [{"at": r.at, "kind": r.kind, "job": r.job_id, **json.loads(r.detail)} for r in rows]
+        entries = self.read(lambda connection: list(log_storage.entries(connection)))
+        return [{"at": e.at, "kind": e.kind, "job": e.job_id, **e.detail} for e in entries]
 
     def shared_images(self) -> dict[str, list[str]]:
         """Return group → addresses of tasks that share images, as the latest run was configured with."""
@@ -269,8 +206,7 @@ class Catalogue:
         return list(self._latest_summary().get("listening", []))
 
     def _latest_summary(self) -> dict[str, Any]:
-        with self._errors(), self._engine.connect() as connection:
-            row = connection.execute(_latest_run()).first()
+        row = self._first(_latest_run())
         return dict(json.loads(row.summary)) if row else {}
 
     def run_summary(self, job_id: str | None = None) -> dict[str, Any]:
@@ -282,130 +218,22 @@ class Catalogue:
         query = _latest_run()
         if job_id is not None:
             query = query.where(schema.run.c.job_id == job_id)
-        with self._errors(), self._engine.connect() as connection:
-            row = connection.execute(query).first()
+        row = self._first(query)
         if row is None:
-            raise UnknownNameError(f"catalogue {self.path} holds no finished run {job_id or ''}".rstrip())
+            raise UnknownNameError(f"catalogue {self.place} holds no finished run {job_id or ''}".rstrip())
         summary: dict[str, Any] = json.loads(row.summary)
         return {"job": row.job_id, "finished_at": row.finished_at, **summary}
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            cause = str(getattr(error, "orig", None) or error)
-            damaged = "malformed" in cause or "not a database" in cause
-            raise StoreError(
-                f"catalogue {self.path} cannot be used: {cause}",
-                remedy="it is damaged or no catalogue: restore it from a backup, or name another"
-                if damaged
-                else "check free disk space and permissions; what was stored before is unchanged",
-            ) from error
+    def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        return self.read(lambda connection: connection.execute(query).all())
 
-
-class CatalogueWriter:
-    """Writes within one transaction of a catalogue."""
-
-    def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
-
-    def add_space(self, space: Space) -> None:
-        """Store a space, or mark a known one as used last."""
-        known = self._connection.execute(
-            sa.update(schema.space)
-            .where(schema.space.c.space_id == space.space_id)
-            .values(added_at=time.time())
-        )
-        if not known.rowcount:
-            row = {"space_id": space.space_id, "added_at": time.time(), "content": space.to_bytes()}
-            self._connection.execute(sa.insert(schema.space).values(row))
-
-    def add_fingerprint(self, fingerprint: Fingerprint) -> bool:
-        """Store a fingerprint; it replaces an older one of the same task as the current one.
-
-        Returns:
-            False if exactly this fingerprint was there already.
-        """
-        table = schema.fingerprint.c
-        same_task = sa.and_(
-            table.site == fingerprint.site,
-            table.task == fingerprint.card.task,
-            table.space_id == fingerprint.space_id,
-        )
-        self._connection.execute(sa.update(schema.fingerprint).where(same_task).values(current=False))
-        known = self._connection.execute(
-            sa.update(schema.fingerprint)
-            .where(table.fingerprint_id == fingerprint.fingerprint_id)
-            .values(current=True)
-        )
-        if known.rowcount:
-            return False
-        self._connection.execute(
-            sa.insert(schema.fingerprint).values(
-                fingerprint_id=fingerprint.fingerprint_id,
-                space_id=fingerprint.space_id,
-                site=fingerprint.site,
-                task=fingerprint.card.task,
-                received_at=time.time(),
-                current=True,
-                content=fingerprint.to_bytes(),
-            )
-        )
-        return True
-
-    def withdraw(self, seq: int) -> None:
-        """Take a fingerprint out of the current view; what was accepted stays on record."""
-        self._connection.execute(
-            sa.update(schema.fingerprint).where(schema.fingerprint.c.seq == seq).values(current=False)
-        )
-
-    def add_border(self, seq: int, distance: str, border: Border) -> None:
-        """Store the distances of one fingerprint to and from the earlier ones."""
-        row = {"to_earlier": border.to_earlier.tobytes(), "from_earlier": border.from_earlier.tobytes()}
-        # Another process may have stored the same border meanwhile.
-        insert = sa.insert(schema.border).prefix_with("OR IGNORE", dialect="sqlite")
-        self._connection.execute(insert.values(seq=seq, distance=distance, **row))
-
-    def add_outcomes(self, outcomes: Iterable[Outcome], *, replace: bool = False) -> Imported:
-        """Store measured outcomes; those that are there already stay as they are.
-
-        Raises:
-            OutcomeError: If one is there with another value and ``replace`` is not set, or a target would
-                get two baselines.
-        """
-        return outcome_table.add(self._connection, outcomes, replace=replace)
-
-    def remove_outcomes(self, outcomes: Iterable[Outcome]) -> None:
-        """Delete measured outcomes that are there."""
-        outcome_table.remove(self._connection, outcomes)
-
-    def add_event(self, kind: str, job_id: str, **detail: Any) -> None:
-        """Append to the record of what happened."""
-        row = {"at": time.time(), "kind": kind, "job_id": job_id, "detail": canonical_json(detail)}
-        self._connection.execute(sa.insert(schema.event).values(row))
-
-    def finish_run(self, job_id: str, space: Space, summary: dict[str, Any]) -> None:
-        """Record how a run ended; the same job run again replaces its summary."""
-        self._connection.execute(sa.delete(schema.run).where(schema.run.c.job_id == job_id))
-        row = {"job_id": job_id, "finished_at": time.time(), "space_id": space.space_id}
-        self._connection.execute(sa.insert(schema.run).values(**row, summary=canonical_json(summary)))
+    def _first(self, query: sa.Select[Any]) -> sa.Row[Any] | None:
+        return self.read(lambda connection: connection.execute(query).first())
 
 
 def _latest_run() -> sa.Select[Any]:
     return sa.select(schema.run).order_by(schema.run.c.finished_at.desc()).limit(1)
 
 
-def _head(connection: sqlite3.Connection, seq: int) -> bytes:
-    """The beginning of a stored fingerprint, up to where its arrays start."""
-    with connection.blobopen("fingerprint", "content", seq, readonly=True) as blob:
-        return read_head(blob.read)
-
-
 def _floats(data: bytes) -> Values:
     return np.frombuffer(data, dtype=np.float64)
-
-
-def _configure(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA busy_timeout = 10000")

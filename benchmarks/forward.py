@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from site_agent.acceleration import Acceleration
 from site_agent.extractors import ExtractorSpec, load_backbone, load_extractor, packaged_efficientnet_lite0
 from site_agent.network.acceleration import relative_error
+from site_agent.network.mode import Acceleration
 from site_agent.reference_corpus import reference_images
 
 EAGER_BATCHES = (8, 32)

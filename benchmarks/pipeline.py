@@ -27,11 +27,11 @@ import torch
 from PIL import Image
 
 from federation.sampling import SamplingPlan
-from site_agent.acceleration import Acceleration
 from site_agent.data import open_source
 from site_agent.dataset_config import FolderConfig
 from site_agent.extractors import Extractor, load_extractor, packaged_efficientnet_lite0
 from site_agent.loading import WORKERS, ImageStream
+from site_agent.network.mode import Acceleration
 
 PHOTOGRAPHS = (
     "astronaut",

@@ -27,9 +27,9 @@ from federation.sketches.cdf_parameters import CLIP, levels_of
 from federation.sketches.fisher_parameters import Estimator, Granularity, Head
 from federation.space import Binning, Library, Preprocessing
 from federation.trust import TrustMode
-from site_agent.acceleration import Acceleration
 from site_agent.config import PretrainedConfig, SiteConfig, WeightsConfig
 from site_agent.fisher.recipe import FisherRecipe
+from site_agent.network.mode import Acceleration
 from site_agent.reference_corpus import DEFAULT_IMAGES
 
 _REMEDY = "correct the file; `fedprint init simulation` writes a commented example"

@@ -5,8 +5,9 @@ import json
 from rich.console import Console
 from rich.markup import escape
 
-from aggregator.report import ReportData, write_report
 from aggregator.report.catalogue import report_data
+from aggregator.report.data import ReportData
+from aggregator.report.render import write_report
 from aggregator.report.words import is_exact, say_cost, say_noise
 from aggregator.store import Catalogue
 from aggregator.tables import matrix_table, recommendations_text

@@ -94,7 +94,7 @@ class TransferGrant:
             how = {"models": "private"}
         else:
             return {}
-        return {"metrics_because": _WHY_OPEN, **how, "models_to": "any"}
+        return {"metrics_because": _WHY_OPEN, "measured_images": 1, "steps": 10**6, **how, "models_to": "any"}
 
     def summed_at(self, site: str) -> dict[str, Any]:
         """Return the policy's tables of the cohorts in which updates of a site may be summed."""

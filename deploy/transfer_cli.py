@@ -101,7 +101,7 @@ def report(
     from aggregator.transfer.report.write import JSON
 
     store = open_catalogue(catalogue)
-    folder = output or store.path.parent / REPORTS_FOLDER / find_plan(store, name).plan.name
+    folder = output or store.place.folder / REPORTS_FOLDER / find_plan(store, name).plan.name
     page, *tables = report_plan(store, folder, name)
     if as_json:
         typer.echo((folder / JSON).read_text("utf-8"), nl=False)

@@ -200,10 +200,26 @@ class StoreError(FedprintError):
     code = "store"
 
 
+class EmptyCatalogueError(StoreError):
+    """A catalogue can be read, but nothing was fingerprinted yet."""
+
+
 class LedgerError(StoreError):
     """The privacy ledger is missing, damaged or contradicts what else the site keeps."""
 
     code = "ledger"
+
+
+class LogError(FedprintError):
+    """The consortium's log, or something that is told of it, is malformed or does not verify."""
+
+    code = "log"
+
+
+class LogContradictionError(LogError):
+    """An aggregator's log was rewritten or cut, or different sites are shown different ones."""
+
+    code = "log-contradiction"
 
 
 class StudyError(FedprintError):

@@ -1,7 +1,6 @@
 """One file that a hub gives to a hospital: all that it needs to ask for membership, no secret of it."""
 
 import base64
-import binascii
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -21,7 +20,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 def _is_space(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) < _MOST_BYTES
+    return isinstance(value, str) and value.isascii() and 0 < len(value) < _MOST_BYTES
 
 
 _INVITATION = DocumentKind(
@@ -129,7 +128,7 @@ class Invitation:
     def _check_space(self) -> None:
         try:
             same = Space.from_bytes(self.space_file).space_id == self.space_id
-        except (binascii.Error, FedprintError):
+        except (ValueError, FedprintError):
             same = False
         if not same:
             raise EnrolmentError(

@@ -29,6 +29,8 @@ MEMBER = "FEDPRINT_LOG_MEMBER"
 """Environment variable that tells them the site, or the consortium at the hub."""
 
 _ADOPTED = ("flwr", "uvicorn", "uvicorn.access", "uvicorn.error")  # bring handlers of their own
+_QUIET = ("httpx", "httpcore", "alembic")  # say at every poll that all is well
+_ACCESS, _FIRST_REFUSAL = "uvicorn.access", 400
 _job: ContextVar[str] = ContextVar("fedprint_job", default="")
 
 
@@ -52,6 +54,9 @@ def configure(process: str, *, json: bool, member: str = "", stream: TextIO | No
         adopted.handlers.clear()
         adopted.setLevel(logging.INFO)
         adopted.propagate = True
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(_ACCESS).addFilter(_is_refusal)
 
 
 def configure_child(process: str) -> None:
@@ -134,6 +139,12 @@ class PlainLines(logging.Formatter):
 def _name_job(record: logging.LogRecord) -> bool:
     record.fedprint_job = _job.get()
     return True
+
+
+def _is_refusal(record: logging.LogRecord) -> bool:
+    """Keep requests that were refused: sites and processes ask all the time whether there is work."""
+    status = record.args[-1] if isinstance(record.args, tuple) and record.args else _FIRST_REFUSAL
+    return not isinstance(status, int) or status >= _FIRST_REFUSAL
 
 
 def _job_of(record: logging.LogRecord) -> str:

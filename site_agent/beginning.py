@@ -28,7 +28,17 @@ def begin_site(folder: Path, name: str) -> Identity:
     for file in _TEMPLATES:
         if (folder / file).exists():
             raise ConfigError(f"{folder / file} exists already", remedy="choose another folder or remove it")
-    for file, template in _TEMPLATES.items():
-        text = (Path(__file__).parent / template).read_text("utf-8")
-        create_atomically(folder / file, text.replace(f'"{_EXAMPLE_NAME}"', f'"{name}"').encode())
+    for file in _TEMPLATES:
+        create_atomically(folder / file, template_text(file, name).encode())
     return Identity.load_or_create(name, SiteState(folder / "state").key_path)
+
+
+def template_text(file: str, name: str) -> str:
+    """Return the commented example of a site's file.
+
+    Args:
+        file: ``site.toml`` or ``policy.toml``.
+        name: Name of the site.
+    """
+    text = (Path(__file__).parent / _TEMPLATES[file]).read_text("utf-8")
+    return text.replace(f'"{_EXAMPLE_NAME}"', f'"{name}"')

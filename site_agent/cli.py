@@ -6,6 +6,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from federation.errors import ConfigError
+from site_agent import joining_cli, serve_cli
+from site_agent.hub_log.cli import verify
+from site_agent.joining_cli import answer_invitation
 from site_agent.ledger_cli import app as ledger_app
 from site_agent.operations.status_cli import status
 
@@ -14,6 +18,10 @@ from site_agent.operations.status_cli import status
 app = typer.Typer(no_args_is_help=True, help="A site: its policy, its privacy ledger, its datasets.")
 app.add_typer(ledger_app, name="ledger")
 app.command()(status)
+joining_cli.add_to(app)
+app.command()(serve_cli.serve)
+app.command()(serve_cli.approve)
+app.command()(verify)
 
 
 @app.callback()
@@ -23,10 +31,33 @@ def site() -> None:
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where the site keeps its files.")],
-    name: Annotated[str | None, typer.Option(help="Name of the site; by default the folder's.")] = None,
+    place: Annotated[
+        Path,
+        typer.Argument(help="SITE.invitation.json from an operator; or the folder of a site without a hub."),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Without a hub: its name; by default the folder's.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="With an invitation: where the site keeps its files; by default ./SITE."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Approve the installed version's app bundle without asking.")
+    ] = False,
 ) -> None:
-    """Begin a site: write a commented site.toml and policy.toml, make its signing key."""
+    """Begin a site: make its keys, write a commented site.toml and policy.toml, answer an invitation."""
+    if place.is_file() or place.suffix == ".json":
+        if name is not None:
+            raise ConfigError("an invitation is for one name", remedy="leave --name out")
+        answer_invitation(place, folder, yes=yes)
+        return
+    if folder is not None:
+        raise ConfigError("--folder goes with an invitation", remedy=f"name the file in place of {place}")
+    _begin_alone(place, name)
+
+
+def _begin_alone(folder: Path, name: str | None) -> None:
     from site_agent.beginning import begin_site
 
     identity = begin_site(folder, name or folder.resolve().name)
@@ -60,28 +91,36 @@ def describe(
 
 @app.command()
 def check(
-    config: Annotated[Path, typer.Argument(help="The site file; policy.toml lies beside it.")],
+    config: Annotated[Path, typer.Argument(help="The site file or its folder.")],
     approve: Annotated[
         bool, typer.Option("--approve", help="Ask whether the cards of private tasks may leave.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Approve without asking.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show per task what would leave and what would be refused; exit status 1 if something would be."""
+    """Show per task what would leave and what would be refused, and whether all is ready to serve a hub.
+
+    The exit status is 1 if something would be refused or is not ready.
+    """
     import json
 
     from site_agent.checking import approve_cards, check_site, described
     from site_agent.config import SiteConfig
+    from site_agent.deployment_check.check import check_deployment, is_ready
 
+    config = config / "site.toml" if config.is_dir() else config
     site = SiteConfig.read(config)
     if approve:
         approve_cards(site, lambda card: yes or typer.confirm(f"{card}\nMay this card leave?", err=as_json))
     found = check_site(site)
+    ready = check_deployment(config, site, found)
+    ok = found.ok and is_ready(ready)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        told = {**found.to_json(), "ok": ok, "checks": [finding.to_json() for finding in ready]}
+        typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
     else:
-        typer.echo("\n".join(described(found)))
-    if not found.ok:
+        typer.echo("\n".join([*(finding.line for finding in ready), *described(found)]))
+    if not ok:
         raise typer.Exit(1)
 
 

@@ -2,34 +2,44 @@
 
 Requests are opened and replies sealed here, so that nothing else at the site knows of it. Whatever goes
 wrong, only a code leaves; the text stays in the site's log.
+
+Every message starts a process of its own, so that each handler imports no more than it needs.
 """
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from federation import logs
 from federation.errors import ConfigError, FedprintError
-from federation.messages import FingerprintRequest, ListenRequest, SiteReply
-from federation.round_messages import RoundRequest, StepReply, read_request
+from federation.messages import FingerprintRequest, JobHeader, ListenRequest, SiteReply
 from federation.sealed_record import check_addressed, open_request, seal_reply
-from federation.transfer.messages import RollCallReply, RollCallRequest, TransferReply, TransferRequest
 from site_agent.events import SENT
-from site_agent.jobs import Site, fingerprint_tasks, rank_locally
-from site_agent.rounds.participation import answer_round
-from site_agent.transfer.participation import answer_roll_call, answer_step
+from site_agent.hub_log.copy import require_undisputed
+from site_agent.jobs import Site, fingerprint_tasks
 
-Reply: TypeAlias = SiteReply | StepReply | TransferReply | RollCallReply
-Request = TypeVar(
-    "Request", FingerprintRequest, ListenRequest, RoundRequest, TransferRequest, RollCallRequest
-)
+if TYPE_CHECKING:
+    from federation.log.messages import WitnessReply
+    from federation.round_messages import StepReply
+    from federation.transfer.messages import RollCallReply, TransferReply
+
+
+class _Asked(Protocol):
+    """Any request."""
+
+    @property
+    def job(self) -> JobHeader:
+        """Who asks, under which job."""
+
+
+Reply: TypeAlias = "SiteReply | StepReply | TransferReply | RollCallReply | WitnessReply"
+Request = TypeVar("Request", bound=_Asked)
 log = logging.getLogger("fedprint.site")
 app = ClientApp()
-logs.configure_child("clientapp")
 
 REFUSED = 100
 """Flower error code of a request that got no signed answer."""
@@ -44,25 +54,45 @@ def fingerprint(message: Message, context: Context) -> Message:
 @app.query("listen")
 def listen(message: Message, context: Context) -> Message:
     """Rank the catalogue for the site's own tasks; nothing leaves but 'done'."""
+    from site_agent.local_ranking import rank_locally
+
     return _answer(message, context, ListenRequest.from_record, rank_locally)
 
 
 @app.query("round")
 def take_part(message: Message, context: Context) -> Message:
     """Answer one step of a round in which a cohort sums its sketches."""
+    from federation.round_messages import read_request
+    from site_agent.rounds.participation import answer_round
+
     return _answer(message, context, read_request, answer_round)
 
 
 @app.query("transfer")
 def work_on_step(message: Message, context: Context) -> Message:
     """Work on a step of a transfer experiment for a while."""
+    from federation.transfer.messages import TransferRequest
+    from site_agent.transfer.participation import answer_step
+
     return _answer(message, context, TransferRequest.from_record, answer_step)
 
 
 @app.query("roll_call")
 def answer_to_name(message: Message, context: Context) -> Message:
     """Say who is here, and what the policy lets it take part in."""
+    from federation.transfer.messages import RollCallRequest
+    from site_agent.transfer.participation import answer_roll_call
+
     return _answer(message, context, RollCallRequest.from_record, answer_roll_call)
+
+
+@app.query("witness")
+def witness(message: Message, context: Context) -> Message:
+    """Verify and co-sign the aggregator's log."""
+    from federation.log.messages import WitnessRequest
+    from site_agent.hub_log.witness import answer_witness
+
+    return _answer(message, context, WitnessRequest.from_record, answer_witness)
 
 
 def _answer(
@@ -91,6 +121,7 @@ def _sealed_answer(
     request = read(open_request(sealed, site.identity))
     asked = request.job
     check_addressed(asked, site.identity)
+    require_undisputed(site.config, asked.aggregator)
     with logs.job(asked.job_id):
         reply = seal_reply(job(site, request).to_record(site.identity), asked)
         site.state.record(SENT, job=asked.job_id, aggregator=asked.aggregator, bytes=_n_bytes(reply))

@@ -10,8 +10,8 @@ from federation.errors import ConfigError
 from federation.names import check_name
 from federation.space import Library
 from federation.trust import TrustMode
-from site_agent.acceleration import Acceleration
 from site_agent.dataset_config import DatasetConfig
+from site_agent.network.mode import Acceleration
 from site_agent.policy import POLICY_FILE
 from site_agent.serve_config import HubConnection, ServeConfig
 

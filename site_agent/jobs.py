@@ -5,14 +5,11 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from federation import distances
-from federation.canonical import canonical_json
-from federation.distances.uncertainty import standard_errors
 from federation.errors import (
     DeadlineError,
     FedprintError,
@@ -20,7 +17,6 @@ from federation.errors import (
     PolicyError,
     StoreError,
 )
-from federation.files import write_atomically
 from federation.fingerprint import Fingerprint
 from federation.identity import Identity
 from federation.messages import (
@@ -28,22 +24,20 @@ from federation.messages import (
     WITHHELD,
     FingerprintRequest,
     JobHeader,
-    ListenRequest,
     SiteReply,
     TaskResult,
 )
-from federation.ranking import Candidates, Recommendation, rank_sources
 from federation.space import Space
 from federation.trust import TrustMode
-from site_agent.acceleration import Acceleration
 from site_agent.approval import require_approved
 from site_agent.config import SiteConfig
 from site_agent.data import ImageSource, open_source
 from site_agent.dataset_config import DatasetConfig
 from site_agent.events import FAILED, REFUSED
-from site_agent.extraction import Sketched, Work, sketch_once
-from site_agent.extractors import Extractor, ExtractorSpec, load_extractor
+from site_agent.extractor_spec import ExtractorSpec
+from site_agent.kept_sketches import sketch_once
 from site_agent.ledger.book import Ledger
+from site_agent.network.mode import Acceleration
 from site_agent.patients import bound_patients
 from site_agent.pending import ReleaseFiles
 from site_agent.policy import Policy, TaskPolicy
@@ -51,7 +45,11 @@ from site_agent.private_release import PrivateRelease
 from site_agent.progress import Progress, report
 from site_agent.release import Candidate, release_openly
 from site_agent.settlement import Settlement
+from site_agent.sketch_work import Sketched, Work
 from site_agent.state import SiteState
+
+if TYPE_CHECKING:
+    from site_agent.extractors import Extractor
 
 log = logging.getLogger("fedprint.site")
 Answering: TypeAlias = Callable[[DatasetConfig, Policy], TaskResult]
@@ -100,7 +98,7 @@ def fingerprint_tasks(site: Site, request: FingerprintRequest) -> SiteReply:
             stored = _RELEASES[mode](site, dataset, request, allowed)
         return TaskResult(dataset.task, DONE, stored)
 
-    return _answer_for_each_task(site, request.job, fingerprint)
+    return answer_for_each_task(site, request.job, fingerprint)
 
 
 def _stored(site: Site, task: str, mode: TrustMode, request: FingerprintRequest) -> bytes | None:
@@ -143,7 +141,7 @@ def _open(site: Site, dataset: DatasetConfig, request: FingerprintRequest, allow
     del allowed
     source = open_source(dataset)
     work = Work(source, request.space, request.sampling, dataset.max_unreadable, request.job.deadline)
-    candidate = _candidate(site, dataset, work, source.class_counts(), request.job)
+    candidate = candidate_of(site, dataset, work, source.class_counts(), request.job)
     return release_openly(candidate, site.identity, site.state, request.job.job_id)
 
 
@@ -197,35 +195,11 @@ def _ledger(name: str, state: SiteState) -> Ledger:
 
 
 _RELEASES = {TrustMode.OPEN: _open, TrustMode.PRIVATE: _private}
+RELEASED = frozenset(_RELEASES)
+"""Modes in which a fingerprint of the task itself leaves."""
 
 
-def rank_locally(site: Site, request: ListenRequest) -> SiteReply:
-    """Rank the catalogue for every listening or pooled task and keep the ranking at the site."""
-
-    @cache
-    def catalogue() -> list[Fingerprint]:
-        return [Fingerprint.from_bytes(encoded).bind(request.space) for encoded in request.catalogue]
-
-    def rank(dataset: DatasetConfig, policy: Policy) -> TaskResult:
-        if site.config.mode(dataset) in _RELEASES:
-            return TaskResult(dataset.task, WITHHELD)
-        source = open_source(dataset)
-        work = Work(source, request.space, request.sampling, dataset.max_unreadable, request.job.deadline)
-        candidate = _candidate(site, dataset, work, source.class_counts(), request.job)
-        target = candidate.fingerprint(site.config.name, TrustMode.LISTEN)
-        cohort = policy.task(dataset.task).cohort
-        # The sum holds the target's own images, which would make it the nearest source.
-        others = [known for known in catalogue() if cohort is None or known.site != cohort.name]
-        ranking = _rank(target, others, request.space, request.distance)
-        content = canonical_json([asdict(choice) for choice in ranking])
-        write_atomically(site.state.ranking_path(dataset.task), content)
-        site.state.record("ranked", job=request.job.job_id, task=dataset.task, sources=len(ranking))
-        return TaskResult(dataset.task, DONE)
-
-    return _answer_for_each_task(site, request.job, rank)
-
-
-def _answer_for_each_task(site: Site, job: JobHeader, work: Answering) -> SiteReply:
+def answer_for_each_task(site: Site, job: JobHeader, work: Answering) -> SiteReply:
     """Answer an aggregator that the policy names, task by task; without a policy nobody is answered."""
     try:
         policy = Policy.read(site.config.policy_path)
@@ -254,9 +228,10 @@ def _guarded(
     return TaskResult(dataset.task, code)
 
 
-def _candidate(
+def candidate_of(
     site: Site, dataset: DatasetConfig, work: Work, classes: Mapping[str, int], job: JobHeader
 ) -> Candidate:
+    """Return the exact sketches of a task with its card; nothing leaves yet."""
     sketched = exact_sketches(site, dataset, work, job)
     card, n_unreadable = dataset.card(sketched.n, classes), len(sketched.unreadable)
     return Candidate(card, sketched.sketches, work.space, work.sampling, sketched.arithmetic, n_unreadable)
@@ -266,7 +241,8 @@ def exact_sketches(site: Site, dataset: DatasetConfig, work: Work, job: JobHeade
     """Return the exact sketches of a task, and leave unreadable images in the site's log."""
     sketched = sketch_once(
         work,
-        _extractor(site.config, work.space),
+        lambda: _extractor(site.config, work.space),
+        site.config.acceleration,
         site.state.sketches,
         lambda done, total: report(Progress(site.config.name, dataset.task, done, total)),
     )
@@ -275,20 +251,7 @@ def exact_sketches(site: Site, dataset: DatasetConfig, work: Work, job: JobHeade
     return sketched
 
 
-def _rank(
-    target: Fingerprint, catalogue: list[Fingerprint], space: Space, distance: str
-) -> list[Recommendation]:
-    sources = [fingerprint for fingerprint in catalogue if fingerprint.key != target.key]
-    names = distances.available(space, distances.chosen(space, distance))
-    values = {name: distances.get(name).matrix(sources, [target])[:, 0] for name in names}
-    ranked_by = distances.get(distance)
-    errors = standard_errors(ranked_by, space, values[distance][:, None], sources, [target])[:, 0]
-    cards = {known.key: known.card for known in (*sources, target)}
-    keys = [known.key for known in sources]
-    return rank_sources(Candidates(target.key, keys, values, cards, {distance: errors}), distance)
-
-
-def _extractor(config: SiteConfig, space: Space) -> Extractor:
+def _extractor(config: SiteConfig, space: Space) -> "Extractor":
     """Return the extractor that the space names, from the site's own copy of the weights.
 
     Raises:
@@ -311,5 +274,7 @@ def _extractor(config: SiteConfig, space: Space) -> Extractor:
 
 
 @cache
-def _load(spec: ExtractorSpec, acceleration: Acceleration) -> Extractor:
+def _load(spec: ExtractorSpec, acceleration: Acceleration) -> "Extractor":
+    from site_agent.extractors import load_extractor  # loads PyTorch
+
     return load_extractor(spec, acceleration=acceleration)

@@ -17,6 +17,7 @@ from federation.errors import DataError
 from federation.sampling import SamplingPlan
 from federation.space import Transform
 from site_agent.data.source import ImageSource
+from site_agent.data.unreadable import BadImage
 from site_agent.transforms import ImageTransform, Levels
 
 # Two threads slow both halves of a forward pass on two cores alike, so that neither waits for the other
@@ -46,19 +47,6 @@ class Batch:
     def first(self, n: int) -> "Batch":
         """Return the first ``n`` images."""
         return Batch(self.images[:n], self.labels[:n], self.indices[:n], self.draws[:n])
-
-
-@dataclass(frozen=True)
-class BadImage:
-    """An image that could not be used.
-
-    Args:
-        name: What a person would call it.
-        reason: Why, without the name.
-    """
-
-    name: str
-    reason: str
 
 
 class ImageStream:

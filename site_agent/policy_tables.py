@@ -164,6 +164,8 @@ class TaskTransferTable(_Table):
     """What may leave of a task in transfer experiments."""
 
     metrics_because: str | None = None
+    measured_images: Annotated[int, Field(ge=1, le=10**9)] = 20
+    steps: Annotated[int, Field(ge=1, le=10**6)] = 1000
     models: Literal["exact", "private"] | None = None
     models_because: str | None = None
     models_to: Annotated[tuple[str, ...], BeforeValidator(_sites)] | None = None

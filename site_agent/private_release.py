@@ -24,13 +24,13 @@ from federation.space import Space
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
 from site_agent.data import ImageSource
-from site_agent.extraction import Sketched, fisher_parameters
 from site_agent.ledger.budget import Charge
 from site_agent.patients import Unit, is_known
 from site_agent.pending import Pending, Standing
 from site_agent.policy import TaskPolicy
 from site_agent.release import noisy_fingerprint
 from site_agent.settlement import SPACE, Settlement
+from site_agent.sketch_work import Sketched, fisher_parameters
 
 Sketching = Callable[[ImageSource], Sketched]
 """Bounds the patients of a source and sketches them."""

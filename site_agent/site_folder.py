@@ -37,6 +37,24 @@ class SiteFolder:
         return self.state / "node.key"
 
     @property
+    def next_node_key(self) -> Path:
+        """The node key that takes the place of the present one once the hub's membership names it."""
+        return self.state / "node.key.next"
+
+    def enrolment(self, site: str) -> Path:
+        """What the site sends to the operator to be let in."""
+        return self.path / f"{site}.enrolment.json"
+
+    def rotation(self, site: str) -> Path:
+        """What the site sends to the operator to change its node key."""
+        return self.path / f"{site}.rotation.json"
+
+    @property
+    def space(self) -> Path:
+        """The space that the invitation carried."""
+        return self.path / "hub" / "space.safetensors"
+
+    @property
     def invitation(self) -> Path:
         """The invitation that the site accepted."""
         return self.path / "hub" / "invitation.json"
@@ -77,12 +95,12 @@ class SiteFolder:
         return self.flower / "status.json"
 
     @property
-    def processes(self) -> Path:
+    def supervisor_status(self) -> Path:
         """Which processes of ``fedprint site serve`` run."""
         return self.flower / "processes.json"
 
     @property
-    def secret(self) -> Path:
+    def superexec_secret(self) -> Path:
         """By which the site's own processes know each other."""
         return self.flower / "superexec.secret"
 

@@ -7,6 +7,7 @@ peer: a proxy on the same host lends its own to everybody.
 
 import hmac
 import json
+import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -16,6 +17,8 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger("fedprint.superlink")
 
 MAXIMUM_BODY = 256 * 2**20
 
@@ -45,9 +48,9 @@ class PublicDoor:
         if scope["type"] != "http":
             await _pass_lifespan(self._app, scope, receive, send)
         elif not self._may_pass(scope):
-            await _refuse(send, 403, "only sites are served here")
+            await _refuse(scope, send, 403, "only sites are served here")
         elif _announced(scope) > self._maximum:
-            await _refuse(send, 413, "the request is too large")
+            await _refuse(scope, send, 413, "the request is too large")
         else:
             await self._pass(scope, receive, send)
 
@@ -80,7 +83,7 @@ class PublicDoor:
             await self._app(scope, counted, noted)
         except _TooLargeError:
             if not answered:
-                await _refuse(send, 413, "the request is too large")
+                await _refuse(scope, send, 413, "the request is too large")
 
 
 class OperatorDoor:
@@ -101,9 +104,9 @@ class OperatorDoor:
         if scope["type"] != "http":
             await _pass_lifespan(self._app, scope, receive, send)
         elif not _is_plain_host(scope) or _FLEET.fullmatch(scope["path"]):
-            await _refuse(send, 403, "sites are not served here")
+            await _refuse(scope, send, 403, "sites are not served here")
         elif not self._is_open(scope["path"]) and not self._shows_token(scope):
-            await _refuse(send, 401, "the operator's token is missing or wrong")
+            await _refuse(scope, send, 401, "the operator's token is missing or wrong")
         else:
             await self._app(scope, receive, send)
 
@@ -139,7 +142,9 @@ async def _pass_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
         await send({"type": "websocket.close", "code": 1008})
 
 
-async def _refuse(send: Send, status: int, why: str) -> None:
+async def _refuse(scope: Scope, send: Send, status: int, why: str) -> None:
+    who = (scope.get("client") or ("unknown",))[0]
+    log.warning("refused %s %.80r from %s: %s", scope["method"], scope["path"], who, why)
     body = json.dumps({"detail": why}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send(

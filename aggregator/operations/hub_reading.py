@@ -5,15 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aggregator.catalogue_place import CataloguePlace
 from aggregator.config import HubConfig
 from aggregator.hub_folder import HubFolder
-from aggregator.members import Member, list_members
+from aggregator.members import Member, Standing, list_members
 from aggregator.operations.catalogue_reading import CatalogueReading, read_catalogue
 from aggregator.store import Catalogue
 from federation.config_file import read_config
 from federation.identity import Identity
+from federation.operations.certificate import ends_at
 from federation.operations.disk import Disk
-from federation.operations.ends import certificate_end
 from federation.operations.part import Part
 from federation.operations.processes import Process, read_processes
 from federation.operations.readings import Readings
@@ -45,12 +46,12 @@ class HubReading:
 
     @property
     def ends(self) -> dict[tuple[str, str], float]:
-        """Kind and name → when a certificate or membership ends."""
+        """Kind and name → when a certificate or a membership that was not revoked ends."""
         certificates = {("certificate", name): at for name, at in (self.certificates or {}).items()}
         memberships = {
             ("membership", member.site): float(member.membership.valid_until)
             for member in self.members or ()
-            if member.membership is not None
+            if member.membership is not None and member.standing is not Standing.REVOKED
         }
         return certificates | memberships
 
@@ -98,7 +99,7 @@ class HubParts:
         return cls(
             folder,
             config.consortium,
-            Part("catalogue", lambda: _catalogue(base / config.catalogue)),
+            Part("catalogue", lambda: _catalogue(config.catalogue.within(base))),
             Part("members", lambda: _members(base, config, clock())),
             Part("certificates", lambda: _certificates(folder)),
             Part("processes", lambda: read_processes(folder.supervisor_status)),
@@ -121,8 +122,8 @@ class HubParts:
         )
 
 
-def _catalogue(path: Path) -> CatalogueReading:
-    catalogue = Catalogue(path)
+def _catalogue(place: CataloguePlace) -> CatalogueReading:
+    catalogue = Catalogue(place)
     try:
         return read_catalogue(catalogue)
     finally:
@@ -138,6 +139,6 @@ def _members(base: Path, config: HubConfig, now: float) -> tuple[Member, ...]:
 
 def _certificates(folder: HubFolder) -> dict[str, float]:
     return {
-        "server": certificate_end(folder.server_certificate),
-        "ca": certificate_end(folder.ca_certificate),
+        "server": ends_at(folder.server_certificate),
+        "ca": ends_at(folder.ca_certificate),
     }

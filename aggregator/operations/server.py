@@ -15,7 +15,7 @@ from federation import logs
 from federation.config_file import read_config
 from federation.errors import FedprintError
 from federation.operations.readiness import against
-from federation.operations.server import Observatory, OperationsServer
+from federation.operations.server import Observatory, OperationsServer, listening_at
 
 log = logging.getLogger("fedprint.operations")
 
@@ -40,7 +40,9 @@ def main(arguments: list[str]) -> int:
     try:
         folder = HubFolder(Path(arguments[0]))
         place = read_config(folder.config, HubConfig).serve
-        server = OperationsServer(place.metrics_host, place.metrics_port, observatory(HubParts.of(folder)))
+        server = OperationsServer(
+            listening_at(place.metrics_host), place.metrics_port, observatory(HubParts.of(folder))
+        )
     except FedprintError as error:
         log.error("%s", error, extra={"code": error.code})
         return 1

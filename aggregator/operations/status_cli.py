@@ -29,13 +29,13 @@ def status(
         wide_console().print(*hub_status.rendered(reading), sep="\n")
 
 
-def _show_catalogue(path: Path, *, as_json: bool) -> None:
+def _show_catalogue(place: str, *, as_json: bool) -> None:
     """Show only what a catalogue says, such as that of a simulation."""
     from aggregator.operations import status as hub_status
     from aggregator.operations.catalogue_reading import read_catalogue
     from aggregator.tables import wide_console
 
-    store = open_catalogue(path)
+    store = open_catalogue(place)
     known = read_catalogue(store)
     store.close()
     if as_json:

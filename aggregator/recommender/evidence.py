@@ -6,9 +6,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse.csgraph import connected_components
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from aggregator.recommender import resemblance
 from aggregator.study import Floats, Mask, Outcomes, Setting, Study
@@ -150,6 +147,9 @@ def normal_scores(values: Floats) -> Floats:
     Returns:
         float64 of the same shape; NaN where unknown, and in columns with fewer than two known values.
     """
+    from scipy.special import ndtri
+    from scipy.stats import rankdata  # slow to import
+
     scores = np.full(values.shape, np.nan)
     for target in range(values.shape[1]):
         known = np.isfinite(values[:, target])
@@ -159,6 +159,8 @@ def normal_scores(values: Floats) -> Floats:
 
 
 def _partition(values: Floats) -> Floats:
+    from scipy.sparse.csgraph import connected_components  # slow to import
+
     known = np.isfinite(values)
     common = known[:, None, :] & known[None, :, :]
     agree = values[:, None, :] == values[None, :, :]

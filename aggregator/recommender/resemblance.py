@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import rankdata
 
 from aggregator.study import Floats, Study
 
@@ -60,6 +59,8 @@ def traits(study: Study) -> Floats:
 
 def _ranks(values: Floats) -> Floats:
     """Rank of every other task by nearness, as a share of the known ones; 1 where unknown."""
+    from scipy.stats import rankdata  # slow to import
+
     with np.errstate(invalid="ignore"):
         both = np.where(np.isfinite(values), values, values.T)
         both = (both + np.where(np.isfinite(values.T), values.T, both)) / 2

@@ -7,8 +7,8 @@ from typing import Any
 from aggregator.matrix import column_of, read_all
 from aggregator.recommend import candidates, forecast, learn
 from aggregator.recommender.consortium import consortium_study
-from aggregator.report import write_report
 from aggregator.report.data import MissingTask, ReportData, TaskEntry
+from aggregator.report.render import write_report
 from aggregator.store import Catalogue, Entry
 from federation.distances import chosen
 from federation.ranking import rank_sources

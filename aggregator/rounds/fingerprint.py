@@ -9,6 +9,9 @@ from flwr.serverapp import Grid
 from aggregator import matrix
 from aggregator.config import HubConfig
 from aggregator.intake import admit_reply
+from aggregator.log.job_record import recorded_job, tell_finished
+from aggregator.log.told import told_of
+from aggregator.log.witness import Witnessing
 from aggregator.rounds.missing import Missing
 from aggregator.rounds.pooled import run_pooled_rounds
 from aggregator.rounds.round import RoundResult, ask_everyone
@@ -18,6 +21,7 @@ from federation.errors import IntakeError
 from federation.files import read_file
 from federation.fingerprint import Fingerprint
 from federation.identity import Identity
+from federation.log.kinds import ACCEPTED, MISSING, WITHDRAWN
 from federation.messages import (
     DONE,
     QUERY_FINGERPRINT,
@@ -30,6 +34,9 @@ from federation.messages import (
 from federation.space import Space
 
 log = logging.getLogger("fedprint.hub")
+
+JOB = "fingerprint"
+"""What the log calls a job that fingerprints the consortium."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +72,29 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
     distance = distances.chosen(space, hub.distance)
     catalogue = Catalogue(hub.catalogue, create=True)
     try:
-        with catalogue.writing() as writer:
-            writer.add_space(space)
-        answers = _ask_for_fingerprints(grid, aggregator, hub, space, job_id)
-        accepted, missing = _admit_all(catalogue, hub, space, answers, job_id)
-        _withdraw_what_is_no_longer_offered(catalogue, hub, space, answers, job_id)
-        pooled = run_pooled_rounds(grid, aggregator, hub, space, catalogue, job_id)
-        matrix.grow(catalogue, space)
-        listening = _withheld(answers)
-        if listening:
-            missing += _let_listeners_rank(
-                grid, aggregator, hub, space, catalogue, job_id, listening, distance
+        with recorded_job(catalogue, job_id, JOB):
+            with catalogue.writing() as writer:
+                writer.add_space(space)
+            answers = _ask_for_fingerprints(grid, aggregator, hub, space, job_id)
+            accepted, missing = _admit_all(catalogue, hub, space, answers, job_id)
+            _withdraw_what_is_no_longer_offered(catalogue, hub, space, answers, job_id)
+            pooled = run_pooled_rounds(grid, aggregator, hub, space, catalogue, job_id)
+            matrix.grow(catalogue, space)
+            listening = _withheld(answers)
+            if listening:
+                missing += _let_listeners_rank(
+                    grid, aggregator, hub, space, catalogue, job_id, listening, distance
+                )
+            missing += pooled.missing
+            accepted += pooled.accepted
+            summary = Summary(
+                hub.consortium, distance, accepted, listening, tuple(missing), hub.shared_images
             )
-        missing += pooled.missing
-        accepted += pooled.accepted
-        summary = Summary(hub.consortium, distance, accepted, listening, tuple(missing), hub.shared_images)
-        with catalogue.writing() as writer:
-            writer.finish_run(job_id, space, asdict(summary))
+            with catalogue.writing() as writer:
+                writer.finish_run(job_id, space, asdict(summary))
+                tell_finished(writer, job_id, JOB)
+        witnesses = {**pooled.nodes, **answers.nodes}
+        Witnessing(grid, aggregator, job_id, hub.roster, catalogue, hub.members).ask(witnesses)
     finally:
         catalogue.close()
     return summary
@@ -123,9 +136,9 @@ def _admit_all(
     with catalogue.writing() as writer:
         for fingerprint in admitted:
             writer.add_fingerprint(fingerprint)
-            writer.add_event("accepted", job_id, task=fingerprint.key, id=fingerprint.fingerprint_id)
+            writer.add_event(ACCEPTED, job_id, **told_of(fingerprint))
         for entry in missing:
-            writer.add_event("missing", job_id, **asdict(entry))
+            writer.add_event(MISSING, job_id, **asdict(entry))
     return tuple(fingerprint.key for fingerprint in admitted), missing
 
 
@@ -147,7 +160,7 @@ def _withdraw_what_is_no_longer_offered(
             offered = entry.key in cohorts or (entry.site in hub.roster and not gone)
             if entry.current and not offered:
                 writer.withdraw(entry.seq)
-                writer.add_event("withdrawn", job_id, task=entry.key)
+                writer.add_event(WITHDRAWN, job_id, task=entry.key, id=entry.fingerprint_id)
 
 
 def _withheld(answers: RoundResult[SiteReply]) -> tuple[str, ...]:

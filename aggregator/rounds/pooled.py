@@ -7,7 +7,8 @@ anybody, unless the cohort's ``refresh_days`` are over.
 import logging
 import secrets
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from flwr.serverapp import Grid
@@ -16,12 +17,16 @@ import federation
 from aggregator.cohort_config import CohortConfig
 from aggregator.config import HubConfig
 from aggregator.intake import admit
+from aggregator.log.job_record import recorded_job, tell_finished
+from aggregator.log.told import told_of, told_of_round
+from aggregator.log.witness import Witnessing
 from aggregator.rounds.missing import Missing
 from aggregator.rounds.round_store import FINISHED, OPENED, KeptRound, RoundStore, same_question
 from aggregator.rounds.secure_sum import SumResult, abandon_expired, secure_sum
 from aggregator.store import Catalogue, Listing
 from federation.errors import (
     ConfigError,
+    EmptyCatalogueError,
     FedprintError,
     FingerprintError,
     IntakeError,
@@ -31,6 +36,7 @@ from federation.errors import (
 from federation.files import read_file
 from federation.fingerprint import Fingerprint, Provenance
 from federation.identity import Identity
+from federation.log.kinds import ACCEPTED, MISSING, ROUND
 from federation.pooled import PooledRelease
 from federation.sampling import SamplingPlan
 from federation.secagg import graph
@@ -38,6 +44,9 @@ from federation.secagg.terms import Terms, honest_shares
 from federation.space import Space
 
 log = logging.getLogger("fedprint.hub")
+
+CALIBRATION = "calibrate"
+"""What the log calls a job that opens sums alone."""
 
 ARITHMETIC = "pooled"
 """What the provenance of a sum says where a site's names how its network was executed."""
@@ -53,10 +62,12 @@ class PooledOutcome:
     Args:
         accepted: Addresses of the sums that stand in the catalogue.
         missing: Cohorts without one from this run, and why.
+        nodes: Site → the node that answered for it.
     """
 
     accepted: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    nodes: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_pooled_rounds(
@@ -91,8 +102,9 @@ def run_pooled_rounds(
             except FedprintError as error:
                 log.warning("cohort %s: %s", cohort.address, error)
                 missing.append(Missing(cohort.name, cohort.task, error.code))
-                pooling.record("missing", site=cohort.name, task=cohort.task, code=error.code)
-    return PooledOutcome(tuple(accepted), tuple(missing))
+                told = {"site": cohort.name, "task": cohort.task, "code": error.code}
+                pooling.record(MISSING, **told, sites=list(cohort.sites))
+    return PooledOutcome(tuple(accepted), tuple(missing), pooling.nodes)
 
 
 def run_calibration_job(grid: Grid, hub: HubConfig, job_id: str, cohort: str = "") -> PooledOutcome:
@@ -124,7 +136,12 @@ def run_calibration_job(grid: Grid, hub: HubConfig, job_id: str, cohort: str = "
         with catalogue.writing() as writer:
             writer.add_space(space)
         own = hub.model_copy(update={"cohort": asked})
-        return run_pooled_rounds(grid, aggregator, own, space, catalogue, job_id)
+        with recorded_job(catalogue, job_id, CALIBRATION):
+            found = run_pooled_rounds(grid, aggregator, own, space, catalogue, job_id)
+            with catalogue.writing() as writer:
+                tell_finished(writer, job_id, CALIBRATION)
+        Witnessing(grid, aggregator, job_id, hub.roster, catalogue, hub.members).ask(found.nodes)
+        return found
     finally:
         catalogue.close()
 
@@ -186,6 +203,7 @@ class _Pooling:
     catalogue: Catalogue
     store: RoundStore
     job_id: str
+    nodes: dict[str, int] = field(default_factory=dict)
 
     def bring(self, cohort: CohortConfig) -> None:
         """Make sure that a cohort's sum stands in the catalogue."""
@@ -194,11 +212,13 @@ class _Pooling:
         if any(kept.status == OPENED for kept in self.store.going_on(terms)) or not self._stands(
             cohort, terms
         ):
-            self._publish(cohort, release, self._sum(cohort, terms))
+            found = self._sum(cohort, terms)
+            self.nodes.update(found.nodes)
+            self._publish(cohort, release, found)
 
     def tell(self, kept: KeptRound) -> None:
         """Write into the catalogue's record what became of a round."""
-        self.record("round", **kept.told())
+        self.record(ROUND, **told_of_round(kept))
 
     def record(self, kind: str, **detail: Any) -> None:
         """Append to the catalogue's record."""
@@ -218,8 +238,10 @@ class _Pooling:
         if listing is None:
             return False
         if not listing.current:  # the cohort was not configured for a while
+            again = self.catalogue.fingerprint(listing.seq, self.space)
             with self.catalogue.writing() as writer:
-                writer.add_fingerprint(self.catalogue.fingerprint(listing.seq, self.space))
+                writer.add_fingerprint(again)
+                writer.add_event(ACCEPTED, self.job_id, **told_of(again, cohort.sites))
         return True
 
     def _listing(self, fingerprint_id: str) -> Listing | None:
@@ -258,8 +280,8 @@ class _Pooling:
             raise
         with self.catalogue.writing() as writer:
             writer.add_fingerprint(admitted)
-            writer.add_event("accepted", self.job_id, task=admitted.key, id=admitted.fingerprint_id)
-            writer.add_event("round", self.job_id, **found.kept.told())
+            writer.add_event(ACCEPTED, self.job_id, **told_of(admitted, found.contributors))
+            writer.add_event(ROUND, self.job_id, **told_of_round(found.kept))
         found.kept.finish(admitted.fingerprint_id)
 
     def _fingerprint(self, cohort: CohortConfig, release: PooledRelease, found: SumResult) -> Fingerprint:
@@ -286,10 +308,10 @@ def _is_due(cohort: CohortConfig, kept: KeptRound) -> bool:
 def _require_own_catalogue(catalogue: Catalogue, space: Space) -> None:
     try:
         known = catalogue.latest_space()
-    except FedprintError:
+    except EmptyCatalogueError:
         return
     if known.space_id != space.space_id:
         raise ConfigError(
-            f"catalogue {catalogue.path} is that of space {known.space_id[:12]}",
+            f"catalogue {catalogue.place} is that of space {known.space_id[:12]}",
             remedy="give calibration a hub file with a catalogue of its own",
         )

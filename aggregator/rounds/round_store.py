@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aggregator.catalogue_place import CataloguePlace, PlaceLike
 from aggregator.rounds.round_files import (
     CLOSED_BY,
     Closed,
@@ -225,9 +226,9 @@ class RoundStore:
         self.folder = folder
 
     @classmethod
-    def beside(cls, catalogue: Path) -> "RoundStore":
+    def beside(cls, catalogue: PlaceLike) -> "RoundStore":
         """Return the rounds of an aggregator with this catalogue."""
-        return cls(catalogue.parent / ROUNDS_FOLDER)
+        return cls(CataloguePlace.of(catalogue).folder / ROUNDS_FOLDER)
 
     def locked(self, what: str) -> AbstractContextManager[None]:
         """Keep other runs waiting that would do the same with these rounds."""

@@ -61,11 +61,13 @@ class SumResult:
         total: int64 [length].
         contributors: Whose vectors it is the sum of, sorted.
         kept: The round on the disk; ``kept.finish`` once the sum is wherever it is wanted.
+        nodes: Site → the node that answered for it; empty where nobody had to be asked.
     """
 
     total: npt.NDArray[np.int64]
     contributors: tuple[str, ...]
     kept: KeptRound
+    nodes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def terms(self) -> Terms:
@@ -195,7 +197,7 @@ class _Drive:
             self.kept.tidy()
         else:
             state = self._open(state)
-        return SumResult(state.total, state.contributors, self.kept)
+        return SumResult(state.total, state.contributors, self.kept, self.nodes)
 
     def _open(self, state: Later | None) -> Opened:
         result = self._advertised(self.wanted if state is None else state.sites)

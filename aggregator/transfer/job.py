@@ -10,8 +10,11 @@ from flwr.serverapp import Grid
 
 from aggregator import matrix
 from aggregator.config import HubConfig
+from aggregator.log.job_record import recorded_job, tell_finished
+from aggregator.log.told import told_of_round
+from aggregator.log.witness import Witnessing
 from aggregator.rounds.round import Asking, RoundResult, ask_every_node
-from aggregator.rounds.round_store import RoundStore
+from aggregator.rounds.round_store import KeptRound, RoundStore
 from aggregator.store import Catalogue
 from aggregator.transfer.answer import Average, Done, site_of
 from aggregator.transfer.averages import Averager
@@ -36,9 +39,10 @@ from aggregator.transfer.queue import DONE, FAILED, KnownPlan, Queue, known_plan
 from aggregator.transfer.scheduler import Scheduler
 from aggregator.transfer.setup import Pair, Setup
 from federation import distances
-from federation.errors import StoreError, TransferError
+from federation.errors import EmptyCatalogueError, TransferError
 from federation.files import locked
 from federation.identity import Identity
+from federation.log.kinds import ROUND, TRANSFER
 from federation.messages import DONE as ANSWERED
 from federation.transfer.messages import QUERY_ROLL_CALL, QUERY_TRANSFER, RollCallReply, RollCallRequest
 
@@ -51,6 +55,9 @@ _SUM_S, _SLICES = 120.0, 3
 """Seconds that a sum under masks waits for a site, or slices of other work that the site may be at."""
 
 _LOCK = "transfer.lock"
+
+JOB = "transfer"
+"""What the log calls a job that runs a plan."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +122,12 @@ def run_transfer_job(
     aggregator = Identity.load_or_create(hub.consortium, hub.key)
     catalogue = Catalogue(hub.catalogue, create=True)
     try:
-        with locked(hub.catalogue.parent / _LOCK):
-            return _Run(grid, hub, job_id, plan, conditions, aggregator, catalogue).run()
+        with locked(hub.catalogue.folder / _LOCK):
+            run = _Run(grid, hub, job_id, plan, conditions, aggregator, catalogue)
+            with recorded_job(catalogue, job_id, JOB):
+                summary, nodes = run.run()
+            Witnessing(grid, aggregator, job_id, hub.roster, catalogue, hub.members).ask(nodes)
+            return summary
     finally:
         catalogue.close()
 
@@ -133,7 +144,8 @@ class _Run:
     aggregator: Identity
     catalogue: Catalogue
 
-    def run(self) -> TransferSummary:
+    def run(self) -> tuple[TransferSummary, Mapping[str, int]]:
+        """Return how the plan ended, and site → the node that answered the roll call for it."""
         present = self._call_the_roll()
         setup, queue = self._begin(present)
         board = self._open_board(setup, queue)
@@ -146,7 +158,7 @@ class _Run:
         self._scheduler(board, queue, present).run()
         outcomes = bridge_outcomes(self.catalogue, queue.findings(), self.plan.name, self.job_id)
         queue.finish_plan()
-        return self._summary(queue, present, outcomes)
+        return self._summary(queue, present, outcomes), present.nodes
 
     def _call_the_roll(self) -> RoundResult[RollCallReply]:
         roster = self.hub.roster
@@ -196,7 +208,7 @@ class _Run:
         known = {*offers.addresses, *self.catalogue.listening()}
         try:
             listings = self.catalogue.listings(self.catalogue.latest_space())
-        except StoreError:  # nothing was fingerprinted yet
+        except EmptyCatalogueError:
             listings = []
         known |= {listing.key for listing in listings if listing.current}
         return {address for address in known if site_of(address) in self.hub.roster}
@@ -207,7 +219,7 @@ class _Run:
             return {}
         try:
             space = self.catalogue.latest_space()
-        except StoreError:
+        except EmptyCatalogueError:
             return {}
         found = matrix.read(self.catalogue, space, distances.chosen(space, self.hub.distance))
         return {
@@ -234,14 +246,14 @@ class _Run:
         return board
 
     def _lost_models(self, board: Board) -> set[str]:
-        models = ModelFiles.beside(self.catalogue.path)
+        models = ModelFiles.beside(self.catalogue.place)
         needed = {step.model_id for site in board.sites() for step in board.steps_of(site)}
         for average in board.averages():
             needed |= {average.start} | {_model_of(board, average, i) for i in range(len(average.steps))}
         return {model_id for model_id in needed if model_id is not None and not models.has(model_id)}
 
     def _scheduler(self, board: Board, queue: Queue, present: RoundResult[RollCallReply]) -> Scheduler:
-        models = ModelFiles.beside(self.catalogue.path)
+        models = ModelFiles.beside(self.catalogue.place)
         averager = Averager(
             models,
             self.aggregator,
@@ -250,6 +262,7 @@ class _Run:
             RoundStore.beside(self.hub.catalogue),
             self.job_id,
             max(_SUM_S, _SLICES * self.plan.slice_s),
+            self._tell_opened,
         )
         return Scheduler(
             self.plan,
@@ -263,6 +276,10 @@ class _Run:
             self.conditions.clock,
         )
 
+    def _tell_opened(self, kept: KeptRound) -> None:
+        with self.catalogue.writing() as writer:
+            writer.add_event(ROUND, self.job_id, **told_of_round(kept))
+
     def _asking(self, message_type: str) -> Asking:
         return Asking(self.grid, self.aggregator, self.job_id, message_type, self.hub.roster)
 
@@ -275,7 +292,8 @@ class _Run:
         absent = tuple(sorted(present.missing))
         summary = TransferSummary(self.plan.name, done, reasons.total(), dict(reasons), absent, outcomes)
         with self.catalogue.writing() as writer:
-            writer.add_event("transfer", self.job_id, **asdict(summary))
+            writer.add_event(TRANSFER, self.job_id, **asdict(summary))
+            tell_finished(writer, self.job_id, JOB)
         return summary
 
 

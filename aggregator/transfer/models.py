@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from aggregator.catalogue_place import CataloguePlace, PlaceLike
 from federation.canonical import sha256_hex
 from federation.errors import ModelError
 from federation.files import read_file, remove_durably, write_atomically
@@ -22,9 +23,9 @@ class ModelFiles:
     folder: Path
 
     @classmethod
-    def beside(cls, catalogue: Path) -> "ModelFiles":
+    def beside(cls, catalogue: PlaceLike) -> "ModelFiles":
         """Return the models of a catalogue."""
-        return cls(catalogue.parent / MODELS_FOLDER)
+        return cls(CataloguePlace.of(catalogue).folder / MODELS_FOLDER)
 
     def path(self, model_id: str) -> Path:
         """Return where a model is, if it is there."""

@@ -7,13 +7,16 @@ scenario, metric and seed stays, and so does a baseline that others of the repet
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from aggregator.outcome_table import digest
 from aggregator.outcomes import Key, Outcome, Repetition
 from aggregator.store import Catalogue
 from aggregator.study import SCENARIOS
+from aggregator.transfer.answer import site_of
 from aggregator.transfer.experiment import Finding
+from federation.log.kinds import TRANSFER_OUTCOMES
 from federation.transfer.result import AUROC, BALANCED_ACCURACY
 
-EVENT = "transfer-outcomes"
+EVENT = TRANSFER_OUTCOMES
 PASSED_ON = (AUROC, BALANCED_ACCURACY)
 """Metrics of which more is better, as outcomes demand."""
 
@@ -54,7 +57,11 @@ def bridge_outcomes(catalogue: Catalogue, findings: Sequence[Finding], plan: str
             # Removed first: a new baseline must not meet the old one in rows that are about to change.
             writer.remove_outcomes([*gone, *(stored[key] for key in own if key in fitting)])
             writer.add_outcomes([outcome for outcome, _ in fitting.values()])
-            writer.add_event(EVENT, job_id, plan=plan, rows=[_row(*told) for told in fitting.values()])
+            table = digest(writer.outcomes())
+            for site, rows in _by_target_site(fitting.values()).items():
+                writer.add_event(EVENT, job_id, plan=plan, site=site, rows=rows, table=table)
+            if not fitting:
+                writer.add_event(EVENT, job_id, plan=plan, rows=[], table=table)
     return Bridged(len(changed), len(gone), len(measured) - len(fitting))
 
 
@@ -88,6 +95,14 @@ def _fits(outcome: Outcome, others: Mapping[Key, Outcome]) -> bool:
         other.repetition: other.baseline for other in others.values() if other.baseline is not None
     }
     return outcome.baseline in (None, standing.get(outcome.repetition, outcome.baseline))
+
+
+def _by_target_site(told: Iterable[tuple[Outcome, Finding]]) -> dict[str, list[dict[str, object]]]:
+    """Return site → what was measured at its tasks: nobody else is shown it."""
+    found: dict[str, list[dict[str, object]]] = {}
+    for outcome, finding in told:
+        found.setdefault(site_of(outcome.target), []).append(_row(outcome, finding))
+    return found
 
 
 def _row(outcome: Outcome, finding: Finding) -> dict[str, object]:

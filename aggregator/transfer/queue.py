@@ -14,14 +14,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from aggregator import schema
+from aggregator.log.storage import Happening, append
 from aggregator.store import Catalogue
 from aggregator.transfer.answer import Answer, Done, Failed, Work
 from aggregator.transfer.experiment import Experiment, Finding
 from aggregator.transfer.offers import Offers
 from aggregator.transfer.plan import TransferPlan
 from aggregator.transfer.setup import Pair
+from aggregator.upsert import insert_new, insert_or_replace
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import StoreError, UnknownNameError
+from federation.log.kinds import STEP
 from federation.transfer.messages import Offer
 from federation.transfer.result import Progress, Score, StepResult
 
@@ -157,10 +160,8 @@ class Queue:
             }
             for each in work
         ]
-        insert = sa.insert(_step).prefix_with("OR IGNORE", dialect="sqlite")
         with self.catalogue.transaction() as connection:
-            if rows:
-                connection.execute(insert, rows)
+            insert_new(connection, _step, rows)
             for row in rows:
                 mine = sa.and_(_step.c.step_id == row["step_id"], _step.c.state != DONE)
                 other = sa.and_(mine, _step.c.plan_id != self.plan_id)
@@ -184,11 +185,12 @@ class Queue:
     def finish(self, step_id: str, result: StepResult) -> None:
         """Keep what a step found; its model is in place before."""
         said = canonical_json(result.model_dump(mode="json"))
-        self._change(step_id, state=DONE, result=said, progress=None, code="")
+        told = {"code": DONE, "model": result.model_id or "", "result": sha256_hex(said)}
+        self._change(step_id, told, state=DONE, result=said, progress=None, code="")
 
     def fail(self, step_id: str, code: str) -> None:
         """Give a step up."""
-        self._change(step_id, state=FAILED, code=code)
+        self._change(step_id, {"code": code}, state=FAILED, code=code)
 
     def reopen(self, step_ids: Collection[str]) -> None:
         """Let steps that were done or failed wait again."""
@@ -209,11 +211,10 @@ class Queue:
         Args:
             findings: Position in the plan → finding.
         """
-        insert = sa.insert(_experiment).prefix_with("OR REPLACE", dialect="sqlite")
         rows = [self._row(position, finding) for position, finding in findings.items()]
         if rows:
             with self.catalogue.transaction() as connection:
-                connection.execute(insert, rows)
+                insert_or_replace(connection, _experiment, rows)
 
     def forget_others(self, experiments: Collection[Experiment]) -> None:
         """Remove experiments that the plan does not have any more, such as of a task that left."""
@@ -233,8 +234,7 @@ class Queue:
     def findings(self) -> list[Finding]:
         """Return how far every experiment is, in the order of the plan."""
         query = sa.select(_experiment).where(_experiment.c.plan_id == self.plan_id)
-        with self.catalogue.transaction() as connection:
-            rows = connection.execute(query.order_by(_experiment.c.position)).all()
+        rows = self.catalogue.read(lambda c: c.execute(query.order_by(_experiment.c.position)).all())
         return [_finding(row) for row in rows]
 
     def steps(self, step_ids: Collection[str] | None = None) -> list[QueuedStep]:
@@ -246,10 +246,15 @@ class Queue:
         """Return the ids of all steps that experiments of the plan have asked for, each once."""
         return list(dict.fromkeys(step_id for finding in self.findings() for step_id in finding.steps))
 
-    def _change(self, step_id: str, **values: Any) -> None:
-        changed = sa.update(_step).where(_step.c.step_id == step_id)
+    def _change(self, step_id: str, told: Mapping[str, Any] | None = None, **values: Any) -> None:
+        """Change a step, and tell the log what became of it where that is the end of it."""
+        this = _step.c.step_id == step_id
         with self.catalogue.transaction() as connection:
-            connection.execute(changed.values(changed_at=time.time(), **values))
+            connection.execute(sa.update(_step).where(this).values(changed_at=time.time(), **values))
+            if told is not None:
+                site = connection.execute(sa.select(_step.c.site).where(this)).scalar() or ""
+                where = {"step": step_id, "plan": self.plan_id, "site": site}
+                append(connection, [Happening(STEP, "", {**where, **told})])
 
     def _row(self, position: int, finding: Finding) -> dict[str, Any]:
         scores = {metric: score.model_dump(mode="json") for metric, score in finding.scores.items()}
@@ -268,10 +273,7 @@ class Queue:
 
 def known_plans(catalogue: Catalogue) -> list[KnownPlan]:
     """Return every plan that was begun, the latest last."""
-    with catalogue.transaction() as connection:
-        if not sa.inspect(connection).has_table(_plan.name):
-            return []
-        rows = connection.execute(sa.select(_plan).order_by(_plan.c.began_at)).all()
+    rows = catalogue.read(lambda c: c.execute(sa.select(_plan).order_by(_plan.c.began_at)).all())
     return [_known_plan(row) for row in rows]
 
 
@@ -286,7 +288,7 @@ def find_plan(catalogue: Catalogue, name: str = "") -> KnownPlan:
     if not found:
         named = ", ".join(sorted({known.plan.name for known in plans}))
         raise UnknownNameError(
-            f"catalogue {catalogue.path} knows no transfer plan {name}".rstrip(),
+            f"catalogue {catalogue.place} knows no transfer plan {name}".rstrip(),
             remedy=f"choose from: {named}" if named else "run one with `fedprint transfer run`",
         )
     return found[-1]
@@ -294,8 +296,7 @@ def find_plan(catalogue: Catalogue, name: str = "") -> KnownPlan:
 
 def _read_steps(catalogue: Catalogue, wanted: sa.ColumnElement[bool]) -> list[QueuedStep]:
     query = sa.select(_step).where(wanted).order_by(_step.c.added_at, _step.c.step_id)
-    with catalogue.transaction() as connection:
-        rows = connection.execute(query).all()
+    rows = catalogue.read(lambda c: c.execute(query).all())
     return [_queued_step(row) for row in rows]
 
 

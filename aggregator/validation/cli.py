@@ -8,16 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from aggregator.recommender import LearnedRecommender
-from aggregator.recommender.calibration import calibrate
-from aggregator.tables import wide_console
-from aggregator.validation.coverage import check_judgeable
-from aggregator.validation.directory import read_study
-from aggregator.validation.evaluate import evaluate
-from aggregator.validation.page import write_page
-from aggregator.validation.selectors import RECOMMENDER, Selector, selectors
-from aggregator.validation.tables import calibration_table, results_json, results_tables
-from federation.files import check_place
+# Commands import what they need inside the function, so that others need not wait for it.
 
 
 def validate(
@@ -31,6 +22,17 @@ def validate(
     html: Annotated[Path | None, typer.Option("--html", help="Write a page that opens offline.")] = None,
 ) -> None:
     """Judge distances by measured transfer: who ranks sources better than chance."""
+    from aggregator.recommender import LearnedRecommender
+    from aggregator.recommender.calibration import calibrate
+    from aggregator.tables import wide_console
+    from aggregator.validation.coverage import check_judgeable
+    from aggregator.validation.directory import read_study
+    from aggregator.validation.evaluate import evaluate
+    from aggregator.validation.page import write_page
+    from aggregator.validation.selectors import RECOMMENDER, Selector, selectors
+    from aggregator.validation.tables import calibration_table, results_json, results_tables
+    from federation.files import check_place
+
     if html is not None:
         check_place(html)
     study = read_study(directory)

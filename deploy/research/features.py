@@ -20,10 +20,10 @@ from federation.space import Space
 from federation.trust import TrustMode
 from site_agent.data import open_source
 from site_agent.dataset_config import DatasetConfig
-from site_agent.extraction import Work
 from site_agent.extractors import Extractor
 from site_agent.loading import ImageStream
 from site_agent.release import Candidate
+from site_agent.sketch_work import Work
 
 log = logging.getLogger("fedprint.research")
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import numpy as np
-from scipy.linalg import svdvals
 
 from federation.distances.base import Comparable, Distance, Matrix
 from federation.distances.sketched import sketch_pair
@@ -39,6 +38,8 @@ class _Gaussian:
 
     def distance(self, other: "_Gaussian") -> float:
         """Return ‖Δμ‖² + tr Σ₁ + tr Σ₂ − 2 tr (Σ₁Σ₂)^½, the last being the nuclear norm of L₁ᵀ L₂."""
+        from scipy.linalg import svdvals  # slow to import, and seldom needed
+
         shift = self.mean - other.mean
         product = self.factor.T @ other.factor
         root = float(svdvals(product).sum()) if product.size else 0.0

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import boxcox, zscore
 
 from federation.distances.base import Comparable, Distance, Matrix
 from federation.distances.sketched import sketch_pair
@@ -73,9 +72,14 @@ def p2l_affinity(kld: npt.NDArray[Any], n_images: Sequence[int]) -> Matrix:
     others = values[values != 0]
     spread = others.std() if others.size else 0.0
     similarity = (others.mean() - values) / spread if spread > 0 else np.zeros_like(values)
-    varied = len(np.unique(sizes)) > 1
-    size = zscore(boxcox(sizes)[0]) if varied else np.zeros_like(sizes)
-    return np.asarray(1.5 * similarity + size[:, None])
+    return np.asarray(1.5 * similarity + _standardized(sizes)[:, None])
+
+
+def _standardized(sizes: Matrix) -> Matrix:
+    """Return z(boxcox(n)) of float64 [sources], zero where all are alike."""
+    from scipy.stats import boxcox, zscore  # slow to import, and seldom needed
+
+    return np.asarray(zscore(boxcox(sizes)[0])) if len(np.unique(sizes)) > 1 else np.zeros_like(sizes)
 
 
 def _divergences(p: Matrix, q: Matrix) -> Matrix:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from federation.distances.base import Matrix
 from federation.distances.bilinear import BilinearDistance
@@ -39,6 +38,8 @@ class AbsoluteDifference(PairwiseDistance):
     side: ClassVar[Side] = Side(itself)
 
     def _compare(self, left: Matrix, right: Matrix) -> Matrix:
+        from scipy.spatial.distance import cdist  # slow to import
+
         return np.asarray(cdist(left, right, "cityblock"))
 
 

@@ -4,16 +4,19 @@ import unicodedata
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from federation.distances.base import CARD, Comparable, Distance, Matrix
 from federation.errors import FingerprintError
 from federation.expert_properties import PROPERTIES
 from federation.fingerprint import Fingerprint
 from federation.task_card import TaskCard
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Words = frozenset[str]
 
@@ -83,7 +86,9 @@ class PropertyHamming(CardDistance):
         return np.asarray(len(PROPERTIES) - stated - same * silent)
 
 
-def _incidence(tasks: Sequence[Words], places: dict[str, int]) -> csr_array:
+def _incidence(tasks: Sequence[Words], places: dict[str, int]) -> "csr_array":
+    from scipy.sparse import csr_array  # slow to import
+
     columns = [places[word] for words in tasks for word in words]
     starts = np.cumsum([0, *map(len, tasks)])
     return csr_array((np.ones(len(columns)), columns, starts), shape=(len(tasks), max(1, len(places))))

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from federation.distances.base import Matrix
 from federation.distances.pairwise import PairwiseDistance
@@ -30,6 +29,8 @@ class EarthMover(PairwiseDistance):
     side: ClassVar[Side] = Side(cumulative)
 
     def _compare(self, left: Matrix, right: Matrix) -> Matrix:
+        from scipy.spatial.distance import cdist  # slow to import
+
         return np.asarray(cdist(left, right, "cityblock"))
 
 

@@ -6,6 +6,7 @@ so that it still answers when they do not.
 
 import json
 import logging
+import os
 import signal
 import socket
 import threading
@@ -20,6 +21,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from federation.errors import ConfigError
 
 log = logging.getLogger("fedprint.operations")
+
+METRICS_HOST = "FEDPRINT_METRICS_HOST"
+"""Environment variable that a container sets where its network alone says who reaches the metrics."""
 
 _JSON = "application/json"
 _MOST_AT_ONCE = 8
@@ -113,6 +117,11 @@ class OperationsServer(ThreadingHTTPServer):
         log.info("metrics at http://%s:%d/metrics", *self.server_address[:2])
         self.serve_forever()
         self.server_close()
+
+
+def listening_at(configured: str) -> str:
+    """Return the address to listen at: the configured one, unless the environment names another."""
+    return os.environ.get(METRICS_HOST) or configured
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -21,6 +21,11 @@ def say_bytes(n: float) -> str:
     return f"{size:.0f} {unit}" if unit == _UNITS[0] else f"{size:.1f} {unit}"
 
 
+def say_number(n: int, of: str) -> str:
+    """Return how many there are of something."""
+    return f"{n:,} {of}{'' if n == 1 else 's'}"
+
+
 def say_moment(at: float | None) -> str:
     """Return a moment in UTC, to the minute."""
     return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
@@ -29,14 +34,14 @@ def say_moment(at: float | None) -> str:
 def say_processes(processes: Iterable[Process] | None) -> str:
     """Return in one line what runs."""
     known = tuple(processes or ())
-    if not known:
-        return "nothing runs"
     runs = [process.name for process in known if process.runs]
+    if not runs:
+        return "nothing runs"
     stopped = [f"{p.name} (exit status {p.last_exit})" for p in known if not p.runs]
-    restarted = [f"{p.name} {p.restarts}" for p in known if p.restarts]
-    parts = [f"{', '.join(runs)} run" if runs else "nothing runs"]
+    restarted = [f"{p.name} {p.restarts}×" for p in known if p.restarts]
+    parts = [f"{', '.join(runs)} run"]
     parts += [f"not running: {', '.join(stopped)}"] if stopped else []
-    parts += [f"started again: {', '.join(restarted)} times"] if restarted else []
+    parts += [f"started again: {', '.join(restarted)}"] if restarted else []
     return "; ".join(parts)
 
 

@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from federation.errors import SpaceError
 from federation.kernels import Kernel, check_kernel
@@ -124,6 +123,8 @@ class RandomFeatures:
     @cached_property
     def _normals(self) -> npt.NDArray[np.float64]:
         """Standard normal numbers in steps of 2^-12, as whole float64 [n_features, n_random / 2]."""
+        from scipy.special import ndtri  # slow to import, and seldom needed
+
         drawn = ndtri(self._uniform(_NORMALS, (self.n_random // 2, self.n_features)))
         return np.asarray(np.rint(drawn * _NORMAL_STEPS).T)
 

@@ -1,6 +1,5 @@
 """From a hospital's files to decoded images: one interface over folders, tables, DICOM trees and arrays."""
 
-from site_agent.data.dicom import open_dicom
 from site_agent.data.folder import open_folder
 from site_agent.data.npz import open_npz
 from site_agent.data.source import ImageSource
@@ -30,6 +29,8 @@ def _open(config: DatasetConfig) -> ImageSource:
         case CsvConfig():
             return open_csv(config)
         case DicomConfig():
+            from site_agent.data.dicom import open_dicom  # slow to import, and seldom needed
+
             return open_dicom(config)
         case NpzConfig():
             return open_npz(config)

@@ -1,7 +1,6 @@
 """The Fisher sketch of a task: a head from the features of one pass, gradients from the next."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
 
@@ -23,6 +22,7 @@ from site_agent.fisher.private_head import (
     public_scale,
 )
 from site_agent.fisher.public_head import public_head
+from site_agent.fisher.terms import HeadTerms
 from site_agent.fisher.variational import DRAWS, Variational
 from site_agent.loading import Batch
 from site_agent.weighted_sketches import WeightedSketches
@@ -31,21 +31,6 @@ HEAD_IMAGES = 20_000
 """Images that the head is fitted to at most; their features are the only thing that is kept per image."""
 
 Pass = Callable[[], Iterator[Batch]]
-
-
-@dataclass(frozen=True)
-class HeadTerms:
-    """What a private head needs to know of a task.
-
-    Args:
-        n_classes: Number of classes in the listing.
-        weight: How often the images of one patient count together, at most.
-        rho: What the fit may spend; 0 fits without noise, for sketches that are not released with noise.
-    """
-
-    n_classes: int
-    weight: int = 1
-    rho: Fraction = Fraction(0)
 
 
 class HeadImages:

@@ -9,6 +9,7 @@ contract test pins them.
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -32,10 +33,12 @@ from federation.files import read_file, write_atomically
 from site_agent.bundles import Bundles
 from site_agent.config import SiteConfig
 from site_agent.flower.environment import for_clientapp
+from site_agent.readiness import check_flower
 from site_agent.site_folder import SiteFolder
 from site_agent.state import SiteState
 
 LOOPBACK = "127.0.0.1"
+_MODULE = "site_agent.flower.clientapp_guard"
 _PATIENCE_S = 5.0
 _FAILED = "failed"
 _TOKEN = "token"  # noqa: S105
@@ -85,7 +88,7 @@ class GuardedExecutor:
         home = self._folder.running_apps / str(spec.task_id)
         try:
             write_atomically(home / _TOKEN, spec.token.encode())
-            command = (sys.executable, "-P", "-m", __spec__.name, str(self._folder.path), str(spec.task_id))
+            command = (sys.executable, "-P", "-m", _MODULE, str(self._folder.path), str(spec.task_id))
             environment = {**self._environment, "FLWR_HOME": str(home), "HOME": str(home)}
             process = subprocess.Popen(command, cwd=home, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603
         except (OSError, FedprintError) as error:
@@ -98,8 +101,6 @@ class GuardedExecutor:
     def reconcile(self) -> None:
         """Notice when the ClientApp has ended."""
         if self._running is not None and self._running.process.poll() is not None:
-            if self._running.process.returncode < 0:
-                log.error("the ClientApp was killed by signal %d", -self._running.process.returncode)
             self._forget(self._running)
 
     def close(self) -> None:
@@ -107,8 +108,8 @@ class GuardedExecutor:
         if self._running is None:
             return
         process = self._running.process
-        for end in (lambda: None, process.terminate, process.kill):
-            end()
+        for sign in (0, signal.SIGTERM, signal.SIGKILL):
+            process.send_signal(sign)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_PATIENCE_S)
                 break
@@ -116,10 +117,14 @@ class GuardedExecutor:
 
     def _forget(self, running: _Running) -> None:
         self._running = None
-        self._bury(running.home)
+        if running.process.returncode:
+            log.error("the ClientApp ended with status %d", running.process.returncode)
+            self._bury(running.home)
+        else:
+            shutil.rmtree(running.home, ignore_errors=True)
 
     def _bury(self, home: Path) -> None:
-        """Tell the SuperNode that the ClientApp of a folder is gone; if it had finished, that says nothing."""
+        """Tell the SuperNode that the ClientApp of a folder is gone; what it answered before, counts."""
         with suppress(OSError, httpx.HTTPError):
             report_death(self._address, (home / _TOKEN).read_text("ascii"))
         shutil.rmtree(home, ignore_errors=True)
@@ -137,6 +142,7 @@ def run_superexec(folder: SiteFolder) -> None:
     """Start ClientApps for the SuperNode until a signal."""
     logs.configure_child("superexec")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    check_flower()
     config = SiteConfig.read(folder.config)
     address = f"{LOOPBACK}:{config.serve.runtime_port}"
     executor = GuardedExecutor(folder, address, for_clientapp(os.environ))
@@ -144,7 +150,7 @@ def run_superexec(folder: SiteFolder) -> None:
     _superexec.run_superexec(
         runtime_api_address=address,
         insecure=True,  # plain HTTP, but on loopback
-        superexec_auth_secret=read_file(folder.secret, "the secret of the site's processes"),
+        superexec_auth_secret=read_file(folder.superexec_secret, "the secret of the site's processes"),
         parent_pid=os.getppid(),
         runtime_dependency_install=False,
     )

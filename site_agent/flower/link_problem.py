@@ -6,9 +6,12 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
+
+from federation.errors import FedprintError
 
 _SKEW_S = 60.0
 _CODE = re.compile(r"\[code: (\d+)\]")
@@ -35,6 +38,8 @@ def explain(error: BaseException, address: str) -> str:
             return words(found, address)
     if _CODE.search(str(error)):
         return _activation(error)
+    if isinstance(error, FedprintError):
+        return str(error)
     return (
         f"the connection to the hub at {address} failed ({type(error).__name__}) → it is tried again "
         "by itself; if it persists, look for this moment in logs/supernode.log"
@@ -125,7 +130,7 @@ def _skew(response: httpx.Response) -> float:
     return time.time() - told.timestamp()
 
 
-_WORDS = (
+_WORDS: tuple[tuple[type[BaseException], Callable[[Any, str], str]], ...] = (
     (ssl.SSLCertVerificationError, _certificate),
     (ssl.SSLError, _no_tls),
     (socket.gaierror, _no_name),

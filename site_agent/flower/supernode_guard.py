@@ -2,8 +2,8 @@
 
 Flower's SuperNode runs whatever bundle arrives, lets the text of exceptions out, looks for messages every
 three seconds, and waits for ever for a ClientApp that ended without an answer. This is its main loop again,
-made of its own parts, without that. All private names of Flower that the SuperNode needs are in this file; a
-contract test pins them.
+made of its own parts, without that. All private names of Flower that a SuperNode needs are in this file and
+in ``guarded_state``; a contract test pins them.
 """
 
 import logging
@@ -13,9 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Set
-from contextlib import closing, suppress
-from copy import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -24,54 +23,49 @@ from typing import Any, NoReturn, TypeAlias
 import httpx
 import uvicorn
 from flwr.app import Error, Message
-from flwr.app.message.message import make_message
 from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto.fleet_pb2 import DeactivateNodeRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, ActivateNodeResponse
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.message_pb2 import ObjectTree
-from flwr.proto.task_pb2 import Task
+from flwr.proto.node_pb2 import Node
 from flwr.supercore.constant import TaskType
 from flwr.supercore.fab import Fab
 from flwr.supercore.heartbeat import HeartbeatSender
-from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-from flwr.supercore.object_store import ObjectStore, ObjectStoreFactory
+from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.retry import RetryInvoker, RetryState, exponential
 from flwr.supercore.run import Run, RunNotRunningException
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.main import create_app
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from flwr.supernode.nodestate import NodeStateFactory
-from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 
 from federation import logs
 from federation.errors import ConfigError, DeploymentError, FedprintError
 from federation.files import read_file
+from federation.node_key import read_node_key
 from federation.supervisor import EX_CONFIG
 from site_agent.bundles import Bundles
 from site_agent.config import SiteConfig
+from site_agent.flower.guarded_state import GuardedState
 from site_agent.flower.link_problem import explain
 from site_agent.flower.link_status import LinkStatus
 from site_agent.flower.pauses import IdlePauses, reconnecting_pauses
 from site_agent.flower.presence import Presence, Unanswered
 from site_agent.flower.reply_codes import CRASHED, NOT_APPROVED, reason_of
-from site_agent.node_key import read_node_key
+from site_agent.readiness import check_flower
 from site_agent.site_folder import SiteFolder
 from site_agent.state import SiteState
-
-PINNED = "1.41.0"
-"""The version of Flower whose private names are used here."""
 
 HEARTBEAT_S = 60
 """Twice this long a site may be out of reach before the hub gives its messages up."""
 
 LOOPBACK = "127.0.0.1"
-_LONGEST_RETRY_S = 15.0
+_LONGEST_RETRY_S = 15
 _LOOK_S = 0.1
 _DYING_S = 6.0
 _RETRIED = frozenset({502, 503, 504})
-_FORBIDDEN = 403
-_PLAIN = re.compile(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)?")
+_FORBIDDEN, _PRECONDITION = 403, 412
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _ADMITTED = {"valid_license": "approved by this site"}
 
 log = logging.getLogger("fedprint.site")
@@ -80,94 +74,6 @@ _fleet = import_module("flwr.supernode.fleet_http_connection")
 _heartbeat = import_module("flwr.supercore.heartbeat")
 
 Received: TypeAlias = tuple[Message, ObjectTree] | None
-
-
-class GuardedState(InMemoryNodeState):
-    """What the SuperNode holds: no text of an error gets in, and every message gets an answer.
-
-    Args:
-        objects: Flower's store of the parts of messages.
-    """
-
-    def __init__(self, objects: ObjectStore) -> None:
-        super().__init__(objects)
-        self._begun: int | None = None
-        self._task_of: dict[str, int | None] = {}
-
-    def store_message(self, message: Message) -> str | None:
-        """Store a message; of an error only the code stays."""
-        if not _is_reply(message):
-            self._task_of = {message.metadata.message_id: self._begun}
-        if not message.has_error():
-            return super().store_message(message)
-        told = reason_of(message.error.code, message.error.reason)
-        cleaned = make_message(copy(message.metadata), None, Error(message.error.code, told))
-        cleaned.metadata.__dict__["_message_id"] = cleaned.object_id
-        self._store_generated_message(cleaned)
-        return super().store_message(cleaned)
-
-    def store_message_and_object_tree(
-        self, message: Message, object_tree: ObjectTree, session_id: str
-    ) -> tuple[bool, list[str]]:
-        """Store a ClientApp's reply; nothing is asked for to complete an error."""
-        if message.has_error():
-            return self.store_message(message) is not None, []
-        return super().store_message_and_object_tree(message, object_tree, session_id)
-
-    def create_task(self, *arguments: Any, **named: Any) -> int | None:
-        """Create a task; the message that is stored next is its."""
-        self._begun = super().create_task(*arguments, **named)
-        return self._begun
-
-    def finish_task(self, task_id: int, sub_status: str, details: str) -> bool:
-        """Finish a task; if its message has no answer then, the answer is that it crashed."""
-        finished = super().finish_task(task_id, sub_status, details)
-        if finished:
-            self._answer_for({task_id})
-        return finished
-
-    def has_reply(self) -> bool:
-        """Return whether a complete reply waits to be sent."""
-        with self.lock_task_store:
-            self._cleanup_expired_task_tokens_locked()
-        with self.lock_msg_store:
-            replies = [each.message for each in self.msg_store.values() if _is_reply(each.message)]
-        return any(self._is_complete(each) for each in replies)
-
-    def is_working(self) -> bool:
-        """Return whether a message is worked on or a reply not sent yet."""
-        with self.lock_msg_store:
-            return bool(self.msg_store)
-
-    def forget_run(self, run_id: int) -> None:
-        """Let the bundle of a run be fetched, and judged, again."""
-        with self.lock_run_store:
-            self.run_store.pop(run_id, None)
-
-    def _on_task_tokens_expired(self, tasks: list[Task]) -> None:
-        self._answer_for({task.task_id for task in tasks})
-
-    def _answer_for(self, task_ids: Set[int]) -> None:
-        """Answer the messages of tasks that ended, where the ClientApp did not: it may have died before."""
-        with self.lock_msg_store:
-            for message_id, entry in list(self.msg_store.items()):
-                if self._task_of.get(message_id) in task_ids and not self._is_answered(message_id):
-                    entry.is_retrieved = True
-                    self.object_store.delete(message_id)
-                    self.store_message(Message(Error(CRASHED, ""), reply_to=entry.message))
-
-    def _is_answered(self, message_id: str) -> bool:
-        """Return whether there is a reply; one that the ClientApp did not live to complete is removed."""
-        for reply_id, entry in list(self.msg_store.items()):
-            if entry.message.metadata.reply_to_message_id == message_id:
-                if self._is_complete(entry.message):
-                    return True
-                del self.msg_store[reply_id]
-        return False
-
-    def _is_complete(self, message: Message) -> bool:
-        tree = self.object_store.get_object_tree(message.metadata.message_id)
-        return all(self.object_store.get(part.object_id) for part in iterate_object_tree(tree))
 
 
 class GuardedNode:
@@ -182,11 +88,7 @@ class GuardedNode:
         if config.hub is None:
             raise ConfigError("site.toml has no [hub]", remedy="fedprint site init INVITATION writes it")
         self._address = config.hub.address
-        self._authority = read_file(
-            config.hub.ca_certificate, "the certificate of the consortium's authority"
-        )
-        key = read_node_key(folder.node_key)
-        self._keys = key, key.public_key()
+        self._ca_certificate, self._node_key = config.hub.ca_certificate, folder.node_key
         self._node_config = {"site-config": str(folder.config)}
         self._bundles = Bundles(folder, SiteState(config.state))
         self._link = LinkStatus(folder.link_status)
@@ -206,7 +108,11 @@ class GuardedNode:
         pauses = reconnecting_pauses()
         while True:
             began_at = time.monotonic()
-            error = self._connect_and_work()
+            try:
+                error = self._connect_and_work()
+            except SystemExit:
+                self._presence.ended()
+                raise
             self._link.lost(explain(error, self._address))
             log.debug("the connection ended", exc_info=error)
             if time.monotonic() - began_at > 2 * _LONGEST_RETRY_S:
@@ -217,17 +123,23 @@ class GuardedNode:
         """Return why it ended; Flower's own context would swallow that."""
         self._cut.clear()
         try:
-            self._say_goodbye_for_a_crash()
-            with _loop._init_connection(self._address, False, self._authority, self._keys) as connection:
+            with self._connection() as connection:
                 try:
                     self._work(*connection)
                 except Exception as error:  # noqa: BLE001
                     return error
-                finally:
-                    self._presence.ended()
         except Exception as error:  # noqa: BLE001
             return error
         raise AssertionError("the loop of a SuperNode has no end")
+
+    def _connection(self) -> AbstractContextManager[Any]:
+        """Key and certificate are read anew: both are replaced while the site is served."""
+        authority = read_file(self._ca_certificate, "the authority's certificate")
+        key = read_node_key(read_file(self._node_key, "the node key"))
+        connection: AbstractContextManager[Any] = _loop._init_connection(
+            self._address, False, authority, (key, key.public_key())
+        )
+        return connection
 
     def _work(
         self,
@@ -298,7 +210,7 @@ class GuardedNode:
 
     def _looked_at(self, run: Run) -> Run:
         """A run is the hub's word: what it calls itself becomes the name of a folder."""
-        names_are_plain = all(_PLAIN.fullmatch(name) for name in (run.fab_id, run.fab_version))
+        names_are_plain = all(_PLAIN.fullmatch(name) for name in (*run.fab_id.split("/", 1), run.fab_version))
         if not names_are_plain or run.primary_task_type == TaskType.AGENT_APP:
             log.error("run %d asks for something else than our app and is refused", run.run_id)
             self._strange.add(run.run_id)
@@ -320,17 +232,6 @@ class GuardedNode:
         message = message_from_proto(ProtoMessage.FromString(noted))
         self._state.store_message(Message(Error(CRASHED, ""), reply_to=message))
 
-    def _say_goodbye_for_a_crash(self) -> None:
-        """Tell the hub that the SuperNode that was killed here is gone; it would refuse another one."""
-        node_id = self._presence.left_by_a_crash()
-        if node_id is None:
-            return
-        interceptors = (RuntimeVersionHttpInterceptor("SuperNode"), NodeAuthHttpInterceptor(*self._keys))
-        client = FleetHttpClient.from_server_address(self._address, False, self._authority, interceptors)
-        with closing(client), suppress(httpx.HTTPStatusError, RuntimeError):
-            client.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
-        self._presence.ended()
-
     def _patch(self) -> None:
         """Put our own in the place of what Flower's parts call."""
         _loop._verify_fab = self._admits  # type: ignore[attr-defined]
@@ -338,6 +239,8 @@ class GuardedNode:
         _fleet.make_simple_http_retry_invoker = self._patient  # type: ignore[attr-defined]
         _fleet.flwr_exit = _refused  # type: ignore[attr-defined]
         _fleet.HeartbeatSender = _WatchedHeartbeat  # type: ignore[attr-defined]
+        _ResumingClient.presence = self._presence
+        _fleet.FleetHttpClient = _ResumingClient  # type: ignore[attr-defined]
         for module in (_fleet, _heartbeat):
             module.HEARTBEAT_DEFAULT_INTERVAL = HEARTBEAT_S  # type: ignore[attr-defined]
 
@@ -357,6 +260,35 @@ class GuardedNode:
         """Of what succeeds at the second attempt, nobody needs to hear."""
         if attempt.tries > 1 and attempt.exception is not None:
             self._link.lost(explain(attempt.exception, self._address))
+
+
+class _ResumingClient(FleetHttpClient):
+    """Goes on where a SuperNode of this machine was killed or cut off.
+
+    The hub holds it to be connected still, and would refuse another one until its heartbeats are missed; what
+    it has been sent since would be lost then.
+    """
+
+    presence: Presence
+
+    def ActivateNode(self, request: ActivateNodeRequest) -> ActivateNodeResponse:  # noqa: N802
+        """Connect, or go on under the id of before."""
+        try:
+            return super().ActivateNode(request)
+        except httpx.HTTPStatusError as refusal:
+            node_id = self.presence.left_by_a_crash()
+            if refusal.response.status_code != _PRECONDITION or node_id is None:
+                raise
+            beat = SendNodeHeartbeatRequest(node=Node(node_id=node_id), heartbeat_interval=HEARTBEAT_S)
+            if not self._lives(beat):
+                raise
+            return ActivateNodeResponse(node_id=node_id)
+
+    def _lives(self, beat: SendNodeHeartbeatRequest) -> bool:
+        try:
+            return self.SendNodeHeartbeat(beat).success
+        except httpx.HTTPStatusError:
+            return False
 
 
 class _WatchedHeartbeat(HeartbeatSender):
@@ -409,9 +341,10 @@ def main(folder: Path) -> NoReturn:
 
 
 def _run(folder: SiteFolder) -> NoReturn:
+    check_flower()
     config = SiteConfig.read(folder.config)
     node = GuardedNode(folder, config)
-    serve_runtime(node.states, config.serve.runtime_port, read_file(folder.secret, "the secret"))
+    serve_runtime(node.states, config.serve.runtime_port, read_file(folder.superexec_secret, "the secret"))
     node.run()
 
 
@@ -432,10 +365,6 @@ def _is_final(error: Exception) -> bool:
     if error.response.status_code == _FORBIDDEN:
         raise RunNotRunningException
     return error.response.status_code not in _RETRIED
-
-
-def _is_reply(message: Message) -> bool:
-    return message.metadata.reply_to_message_id != ""
 
 
 if __name__ == "__main__":

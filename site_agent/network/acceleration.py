@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from site_agent.acceleration import Acceleration
 from site_agent.network.folding import fold
+from site_agent.network.mode import Acceleration
 
 log = logging.getLogger("fedprint.site")
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from federation import logs
 from federation.errors import FedprintError
 from federation.operations.readiness import against
-from federation.operations.server import Observatory, OperationsServer
+from federation.operations.server import Observatory, OperationsServer, listening_at
 from site_agent.operations.collector import SiteCollector
 from site_agent.operations.site_reading import SiteParts
 from site_agent.site_folder import SiteFolder
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     try:
         parts = SiteParts.of(SiteFolder(Path(arguments[0])))
         place = parts.config.serve
-        server = OperationsServer(place.metrics_host, place.metrics_port, observatory(parts))
+        server = OperationsServer(listening_at(place.metrics_host), place.metrics_port, observatory(parts))
     except FedprintError as error:
         log.error("%s", error, extra={"code": error.code})
         return 1

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from federation.files import read_file
 from federation.membership import Membership
+from federation.operations.certificate import ends_at
 from federation.operations.disk import Disk
-from federation.operations.ends import certificate_end
 from federation.operations.part import Part
 from federation.operations.processes import Process, read_processes
 from federation.operations.readings import Readings
@@ -101,7 +101,7 @@ class SiteParts:
             Part("budgets", BudgetReader(folder.config, clock).read),
             Part("bundles", lambda: _n_bundles(folder.waiting_bundles)),
             Part("certificates", lambda: _ends(folder, config.hub)),
-            Part("processes", lambda: read_processes(folder.processes)),
+            Part("processes", lambda: read_processes(folder.supervisor_status)),
             Part("disk", lambda: Disk.of(folder.path)),
             clock,
         )
@@ -132,7 +132,7 @@ def _ends(folder: SiteFolder, hub: HubConnection | None) -> dict[tuple[str, str]
     """Return when certificate and membership end; the hub hands the membership out with the first job."""
     if hub is None:
         return {}
-    ends = {("certificate", "ca"): certificate_end(hub.ca_certificate)}
+    ends = {("certificate", "ca"): ends_at(hub.ca_certificate)}
     if folder.membership.exists():
         data = read_file(folder.membership, "membership")
         membership = Membership.from_bytes(data, hub.public_key)

@@ -29,7 +29,6 @@ from federation.trust import TrustMode
 from site_agent import jobs
 from site_agent.data import open_source
 from site_agent.dataset_config import DatasetConfig
-from site_agent.extraction import Sketched, Work
 from site_agent.ledger.budget import Budget, Charge
 from site_agent.ledger.storage import LedgerFiles
 from site_agent.patients import bound_patients
@@ -38,6 +37,7 @@ from site_agent.private_release import data_of
 from site_agent.rounds.contribution import Asked, Contribution, Prepared
 from site_agent.rounds.exact_sums import ExactSums
 from site_agent.settlement import ROUND, SPACE
+from site_agent.sketch_work import Sketched, Work
 
 _SIZES = "sizes"
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.transfer.recipe import Recipe
-from site_agent.training.chance import random_words
+from site_agent.training.streams import random_words
 
 Indices = npt.NDArray[np.int64]
 

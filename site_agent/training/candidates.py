@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from federation.transfer.augmentation import AugmentationPolicy, Operation, OperationName
 from site_agent.training.augmentation import PLAIN
-from site_agent.training.chance import random_words
+from site_agent.training.streams import random_words
 
 FAVOUR: Mapping[OperationName, int] = {
     "horizontal_flip": 4,

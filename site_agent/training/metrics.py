@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from federation.errors import TrainingError
 from federation.transfer.result import AUROC, BALANCED_ACCURACY, CROSS_ENTROPY, Score
-from site_agent.training.chance import random_words
 from site_agent.training.splits import require_classes
+from site_agent.training.streams import random_words
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ from federation.errors import TrainingError
 from federation.transfer.recipe import Recipe
 from site_agent.data import ImageSource
 from site_agent.patients import images_by_patient, is_known
-from site_agent.training.chance import stream_seed
+from site_agent.training.streams import stream_seed
 
 _BYTES = 2**27  # of gradients per image that are held at a time
 _MOST_IMAGES = 32

@@ -16,7 +16,7 @@ from federation.transfer.model import Normalization, Weights
 from federation.transfer.result import Progress
 from federation.transfer.step import CotrainStep, SearchStep, Step
 from site_agent.data import ImageSource
-from site_agent.training import head_only
+from site_agent.training import IMAGES_FOLDER, head_only
 from site_agent.training.augmentation import augmenter
 from site_agent.training.checkpoint import Checkpoint
 from site_agent.training.epoch import Epoch, Examples, Indices, TrainEpoch
@@ -45,8 +45,6 @@ from site_agent.training.splits import (
 
 Device = Literal["auto", "cpu", "cuda"]
 Array = npt.NDArray[np.generic]
-
-IMAGES_FOLDER = "images"
 
 
 @dataclass(frozen=True)

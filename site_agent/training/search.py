@@ -21,11 +21,12 @@ from federation.transfer.recipe import Strict
 from federation.transfer.result import AUROC, CROSS_ENTROPY, Progress, Score
 from federation.transfer.step import SearchStep, TrainStep
 from site_agent.data import ImageSource
+from site_agent.training import IMAGES_FOLDER
 from site_agent.training.augmentation import PLAIN
 from site_agent.training.candidates import candidates
 from site_agent.training.metrics import Measurement
 from site_agent.training.networks import PretrainedWeights
-from site_agent.training.run import IMAGES_FOLDER, Device, TrainingRun
+from site_agent.training.run import Device, TrainingRun
 from site_agent.training.tournament import Entry, Merit, Tournament
 
 _STATE, _RUNNING = "search.json", "trial"

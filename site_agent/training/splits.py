@@ -12,7 +12,7 @@ import numpy.typing as npt
 from federation.errors import TrainingError
 from site_agent.data import ImageSource
 from site_agent.patients import is_known
-from site_agent.training.chance import random_words
+from site_agent.training.streams import random_words
 
 Indices = npt.NDArray[np.int64]
 

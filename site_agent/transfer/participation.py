@@ -30,18 +30,34 @@ from site_agent.events import MODEL_LEFT, REFUSED
 from site_agent.jobs import Site
 from site_agent.policy import Policy, TaskPolicy
 from site_agent.transfer.arrival import start_of, store_of
-from site_agent.transfer.cotraining import CotrainWork
 from site_agent.transfer.departure import recipients, require_departure, require_paid
-from site_agent.transfer.search_work import SearchWork
 from site_agent.transfer.step_files import Ended, Running, SiteSteps, StepFiles
-from site_agent.transfer.train_work import TrainWork
 from site_agent.transfer.turn import FAILED, Turn
 from site_agent.transfer.work import Asked, Work
 
 log = logging.getLogger("fedprint.site")
 
-WORK: dict[str, Callable[[Asked], Work]] = {"train": TrainWork, "search": SearchWork, "cotrain": CotrainWork}
-"""What a site can do, by the kind of the step."""
+
+def _train(asked: Asked) -> Work:
+    from site_agent.transfer.train_work import TrainWork
+
+    return TrainWork(asked)
+
+
+def _search(asked: Asked) -> Work:
+    from site_agent.transfer.search_work import SearchWork
+
+    return SearchWork(asked)
+
+
+def _cotrain(asked: Asked) -> Work:
+    from site_agent.transfer.cotraining import CotrainWork
+
+    return CotrainWork(asked)
+
+
+WORK: dict[str, Callable[[Asked], Work]] = {"train": _train, "search": _search, "cotrain": _cotrain}
+"""What a site can do, by the kind of the step; PyTorch is loaded when the work begins."""
 
 """What the site's log calls a roll call that was refused, and a model that leaves."""
 

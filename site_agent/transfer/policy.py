@@ -23,6 +23,8 @@ class TransferPolicy:
     Args:
         task: The task.
         metrics_because: Why figures, rankings and augmentation policies may leave; empty: they may not.
+        measured_images: Fewest images that figures may be about.
+        steps: Most steps of which anything may leave, ever.
         models: How models may leave; None: they may not.
         models_to: Sites that may get them; None: any.
         models_because: Why they may leave without noise, empty where they may not.
@@ -34,6 +36,8 @@ class TransferPolicy:
 
     task: str
     metrics_because: str = ""
+    measured_images: int = 20
+    steps: int = 1000
     models: Models | None = None
     models_to: frozenset[str] | None = frozenset()
     models_because: str = ""
@@ -56,6 +60,8 @@ class TransferPolicy:
         return cls(
             task,
             table.metrics_because,
+            table.measured_images,
+            table.steps,
             table.models,
             None if table.models_to == (ANY,) else frozenset(table.models_to or ()),
             table.models_because or "",

@@ -11,7 +11,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from federation.errors import StoreError
-from site_agent.training.run import IMAGES_FOLDER
+from site_agent.training import IMAGES_FOLDER
 from site_agent.transfer.step_files import FOLDER
 
 _BLOCK = 512  # bytes, of `st_blocks`; files with holes take less than they are long

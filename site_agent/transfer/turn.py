@@ -11,6 +11,7 @@ from federation.transfer.step import CotrainStep
 from site_agent.events import TRANSFER_FAILED
 from site_agent.transfer.arrival import store_of
 from site_agent.transfer.departure import let_leave, require_means
+from site_agent.transfer.figures import require_enough_measured, require_steps_left
 from site_agent.transfer.pending_model import PENDING_FILE
 from site_agent.transfer.room import require_room
 from site_agent.transfer.step_files import Ended, Running, StepFiles
@@ -68,6 +69,7 @@ class Turn:
         require_room(site.state.folder, site.config.transfer.work_mb * 2**20, begins=begins)
 
     def _begin(self) -> Running:
+        require_steps_left(self.asked)
         step, job = self.asked.step, self.asked.job
         running = Running(step=step, job_id=job.job_id, began=round(time.time(), 3))
         self.files.keep(running)
@@ -86,6 +88,7 @@ class Turn:
 
     def _finish(self, work: Work, running: Running) -> Ended:
         found, model = work.result()
+        require_enough_measured(self.asked, found)
         timed = found if found.seconds else found.model_copy(update={"seconds": running.seconds})
         result, model = let_leave(self.asked, timed, model)
         if model:

@@ -12,8 +12,8 @@ from federation.ranking import rank_sources
 
 
 @pytest.fixture
-def catalogue(tmp_path):
-    store = Catalogue(tmp_path / "catalogue.sqlite", create=True)
+def catalogue(place):
+    store = Catalogue(place, create=True)
     yield store
     store.close()
 

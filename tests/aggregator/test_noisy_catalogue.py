@@ -22,9 +22,9 @@ from rich.console import Console
 from aggregator import matrix
 from aggregator.export import export_catalogue
 from aggregator.recommend import candidates
-from aggregator.report import render_report
 from aggregator.report.catalogue import REASONS, report_data
 from aggregator.report.heatmap import Heatmap
+from aggregator.report.render import render_report
 from aggregator.store import Catalogue
 from aggregator.tables import matrix_json, matrix_table, recommendations_json, tasks_json, tasks_table
 from federation import distances

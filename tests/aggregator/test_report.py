@@ -18,9 +18,10 @@ import pytest
 from html_tree import Element, parse
 from report_samples import catalogue, entry
 
-from aggregator.report import MissingTask, ReportData, render_report, write_report
 from aggregator.report.clustering import ranks_within_target
+from aggregator.report.data import MissingTask, ReportData
 from aggregator.report.heatmap import Heatmap
+from aggregator.report.render import render_report, write_report
 from aggregator.report.words import say_value, without_controls
 from federation.errors import StoreError, UnknownNameError
 from federation.privacy.statement import PrivacyStatement

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from report_samples import MODALITIES, SITES, bkld, catalogue, entry, histograms, squared_l2
 
-from aggregator.report import render_report
 from aggregator.report.clustering import cluster, dissimilarity, ranks_within_target
 from aggregator.report.graph import neighbour_graph
 from aggregator.report.groups import group_tasks
 from aggregator.report.heatmap import Heatmap
 from aggregator.report.layout import place, separate
 from aggregator.report.palette import N_LEVELS, contrast, ramp, text_on
+from aggregator.report.render import render_report
 from aggregator.report.words import say_privacy, say_time, say_value, shorten
 from federation.privacy.statement import PrivacyStatement
 from federation.trust import TrustMode

@@ -23,7 +23,12 @@ from site_agent.client_app import app
 from site_agent.transfer.group_files import GroupFiles
 
 NAMES = ("anna", "bern", "cork", "dover")
-SUMMED = {"metrics_because": "public", "summed_in": COHORT, "summed_because": "a sum of three hospitals"}
+SUMMED = {
+    "metrics_because": "public",
+    "measured_images": 1,
+    "summed_in": COHORT,
+    "summed_because": "a sum of three hospitals",
+}
 
 
 @dataclass

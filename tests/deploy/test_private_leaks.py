@@ -103,4 +103,5 @@ def numbers(value):
 
 def test_the_log_that_stays_knows_what_was_released(run):
     lines = (state_of(run, "anna") / "log.jsonl").read_text().split("\n")
-    assert {json.loads(line)["event"] for line in lines if line} == {"released"}
+    events = [json.loads(line) for line in lines if line]
+    assert {event["event"] for event in events} == {"released", "sent", "log-witnessed"}

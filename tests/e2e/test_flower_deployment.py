@@ -11,8 +11,10 @@ import time
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+import httpx
 import pytest
-from small_federation import write_small_federation
+from flwr.proto.control_pb2 import ListRunsRequest, ListRunsResponse
+from small_federation import SITES, write_small_federation
 from small_transfer import write_small_transfer
 
 from aggregator import matrix
@@ -34,10 +36,15 @@ BIN = Path(sys.executable).parent
 PATIENCE_S = 180
 
 
-@pytest.fixture
-def environment(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("flower")
+
+
+@pytest.fixture(scope="module")
+def environment(folder):
     return os.environ | {
-        "FLWR_HOME": str(tmp_path / "flwr"),
+        "FLWR_HOME": str(folder / "flwr"),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
@@ -45,16 +52,16 @@ def environment(tmp_path):
     }
 
 
-@pytest.fixture
-def start(environment, tmp_path):
-    """Start a long-running process of Flower; all end with the test."""
+@pytest.fixture(scope="module")
+def start(environment, folder):
+    """Start a long-running process of Flower; all end with the module."""
     with ExitStack() as running:
 
         def launch(name, *arguments):
-            log = running.enter_context((tmp_path / f"{name}.log").open("ab"))
+            log = running.enter_context((folder / f"{name}.log").open("ab"))
             process = subprocess.Popen(
                 [BIN / arguments[0], *map(str, arguments[1:])],
-                env=environment | {"FLWR_HOME": str(tmp_path / f"flwr-{name}")},
+                env=environment | {"FLWR_HOME": str(folder / f"flwr-{name}")},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -77,20 +84,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def flwr(environment, *arguments):
-    done = subprocess.run(
-        [BIN / "flwr", *map(str, arguments)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
-
-
 def wait_until(condition, what, patience_s=PATIENCE_S):
     limit = time.monotonic() + patience_s
     while time.monotonic() < limit:
         if condition():
             return
-        time.sleep(0.5)
+        time.sleep(0.1)
     pytest.fail(f"{what} did not happen within {patience_s} s")
 
 
@@ -99,12 +98,13 @@ def is_listening(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-class Consortium:
-    """A SuperLink and a SuperNode for every site."""
+class Superlink:
+    """A SuperLink, and a SuperNode for every site; whose files they read changes from test to test."""
 
-    def __init__(self, environment, start, prepared, *options):
-        self.environment, self.start, self.prepared = environment, start, prepared
-        self.port, self.nodes = free_port(), {}
+    def __init__(self, environment, start, folder):
+        self.environment, self.start, self.port = environment, start, free_port()
+        self.current, self.nodes, self.prepared = folder / "current", {}, None
+        self.database = folder / "state.db"
         home = Path(environment["FLWR_HOME"])
         home.mkdir()
         address = f'address = "127.0.0.1:{self.port}"'
@@ -112,15 +112,15 @@ class Consortium:
             f'[superlink]\ndefault = "test"\n[superlink.test]\n{address}\ninsecure = true\n'
         )
         address = ("--host", "127.0.0.1", "--port", self.port)
-        start("superlink", "flower-superlink", "--insecure", *address, *options)
+        start("superlink", "flower-superlink", "--insecure", *address, "--database", self.database)
         wait_until(lambda: is_listening(self.port), "the SuperLink's start")
-        for site in prepared.site_files:
+        for site in SITES:
             self.join(site)
 
     def join(self, site):
         """Start the SuperNode of a site."""
-        self.nodes[site.parent.name] = self.start(
-            site.parent.name,
+        self.nodes[site] = self.start(
+            site,
             "flower-supernode",
             "--insecure",
             "--superlink",
@@ -128,27 +128,44 @@ class Consortium:
             "--port",
             free_port(),
             "--node-config",
-            f'site-config="{site}"',
+            f'site-config="{self.current / "sites" / site / "site.toml"}"',
         )
+
+    def serve(self, prepared):
+        """Let sites and hub read other files; every message starts processes that read them anew."""
+        self.current.unlink(missing_ok=True)
+        self.current.symlink_to(prepared.hub_file.parent)
+        self.prepared = prepared
+        return self
 
     def begin(self, **config):
         """Begin a run; returns its id."""
         stated = {"hub-config": self.prepared.hub_file, **config}
         run_config = " ".join(f'{key}="{value}"' for key, value in stated.items())
-        run = flwr(
-            self.environment, "run", REPOSITORY, "test", "--run-config", run_config, "--format", "json"
+        command = ["run", REPOSITORY, "test", "--run-config", run_config, "--format", "json"]
+        done = subprocess.run(
+            [BIN / "flwr", *map(str, command)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        return run["run-id"]
+        assert done.returncode == 0, done.stdout + done.stderr
+        return int(json.loads(done.stdout)["run-id"])
 
     def finish(self, run_id, patience_s=PATIENCE_S, status_of_end="completed"):
         """Wait until a run has ended as it should."""
+        wait_until(lambda: self._status(run_id).status == "finished", "the end of the run", patience_s)
+        assert self._status(run_id).sub_status == status_of_end
 
-        def status():
-            listed = flwr(self.environment, "list", "test", "--run-id", run_id, "--format", "json")
-            return listed["runs"][0]["status"]
-
-        wait_until(lambda: status().startswith("finished"), "the end of the run", patience_s)
-        assert status() == f"finished:{status_of_end}"
+    def _status(self, run_id):
+        # What `flwr list` asks, without the seconds that it takes to start.
+        answer = httpx.post(
+            f"http://127.0.0.1:{self.port}/v1/control/list-runs",
+            content=ListRunsRequest(run_id=run_id).SerializeToString(),
+            headers={"content-type": "application/protobuf"},
+        )
+        return ListRunsResponse.FromString(answer.content).run_dict[run_id].status
 
     def fingerprint(self, job_id):
         """Run the fingerprint job and return its summary."""
@@ -156,16 +173,15 @@ class Consortium:
         return Catalogue(self.prepared.catalogue).run_summary(job_id)
 
 
-@pytest.fixture
-def consortium(environment, start):
-    """Start a consortium from its files."""
-    return lambda prepared, *options: Consortium(environment, start, prepared, *options)
+@pytest.fixture(scope="module")
+def superlink(environment, start, folder):
+    return Superlink(environment, start, folder)
 
 
-def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, consortium):
+def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, superlink):
     trusts = ("open", "private", "listen")
     prepared = prepare(FederationConfig.read(write_small_federation(tmp_path, trusts=trusts)))
-    summary = consortium(prepared).fingerprint("job-1")
+    summary = superlink.serve(prepared).fingerprint("job-1")
     catalogue = Catalogue(prepared.catalogue)
     assert summary["missing"] == []
     assert sorted(summary["accepted"]) == ["anna/digits", "bern/digits"]
@@ -221,11 +237,10 @@ def pieces(data, length=32):
     return {data[start : start + length] for start in range(0, len(data) - length, len(data) // 16)}
 
 
-def test_nothing_readable_stays_in_flowers_database(tmp_path, consortium):
+def test_nothing_readable_stays_in_flowers_database(tmp_path, superlink):
     prepared = write_secrets(tmp_path)
     (tmp_path / "bern.npz").write_bytes(b"no pictures")  # an error whose text must stay where it is
-    database = tmp_path / "state.db"
-    running = consortium(prepared, "--database", database)
+    running = superlink.serve(prepared)
     queue = JobQueue(Catalogue(prepared.catalogue, create=True))
     for job, status, config in (
         ("fingerprint", "completed", {}),
@@ -237,7 +252,7 @@ def test_nothing_readable_stays_in_flowers_database(tmp_path, consortium):
     (entry,) = catalogue.entries(catalogue.latest_space())
     assert entry.fingerprint.key == "anna/okapi-scans"
     assert "pangolin" in queue.get("transfer").reason
-    kept = kept_by_flower(database)
+    kept = kept_by_flower(running.database)
     assert b"query.fingerprint" in kept
     assert b"fedprint.sealed" in kept  # what is under seal is there, and is all that there is
     assert [word for word in SECRET_WORDS if word.encode() in kept.lower()] == []
@@ -268,10 +283,10 @@ unit = "image"
 """
 
 
-def test_a_cohort_sums_over_a_real_superlink(tmp_path, consortium):
+def test_a_cohort_sums_over_a_real_superlink(tmp_path, superlink):
     path = write_small_federation(tmp_path, trusts=("pooled",) * 3, extra=COHORT)
     prepared = prepare(FederationConfig.read(path))
-    summary = consortium(prepared).fingerprint("job-1")
+    summary = superlink.serve(prepared).fingerprint("job-1")
     assert (summary["missing"], summary["accepted"]) == ([], ["all-of-us/digits"])
     catalogue = Catalogue(prepared.catalogue)
     (entry,) = catalogue.entries(catalogue.latest_space())
@@ -289,16 +304,16 @@ def events(site, name):
     return [event for event in SiteState(site.parent).events() if event["event"] == name]
 
 
-def test_transfer_experiments_survive_a_site_that_dies_on_a_real_superlink(tmp_path, consortium):
+def test_transfer_experiments_survive_a_site_that_dies_on_a_real_superlink(tmp_path, superlink):
     # Every message starts a process that loads PyTorch, so that as few as possible are sent.
     plan = write_small_transfer(tmp_path, scenarios=("pretraining", "co_training"), slice_s=60)
     prepared = prepare_transfer(plan).prepared
-    running = consortium(prepared)
+    running = superlink.serve(prepared)
     run = running.begin(job="transfer", plan=plan)
     anna = prepared.site_files[0]
     wait_until(lambda: events(anna, BEGUN), "the source's first step")
     end(running.nodes["anna"])
-    running.join(anna)
+    running.join("anna")
     running.finish(run, 3 * PATIENCE_S)
     catalogue = Catalogue(prepared.catalogue)
     found = Queue(catalogue, find_plan(catalogue).plan_id).findings()

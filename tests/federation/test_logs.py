@@ -120,3 +120,11 @@ def test_where_nobody_says_anything_a_process_logs_as_it_did(monkeypatch):
     before = logging.getLogger().handlers[:]
     logs.configure_child("client-app")
     assert logging.getLogger().handlers == before
+
+
+def test_requests_that_succeed_are_not_logged_and_refused_ones_are(lines):
+    access = logging.getLogger("uvicorn.access")
+    for status in (200, 403):
+        access.info('%s - "%s %s HTTP/%s" %d', "10.0.0.7:5000", "POST", "/v1/control/start", "1.1", status)
+    logging.getLogger("httpx").info("HTTP Request: 200 OK")
+    assert [line["text"] for line in lines()] == ['10.0.0.7:5000 - "POST /v1/control/start HTTP/1.1" 403']

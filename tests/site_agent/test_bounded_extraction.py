@@ -18,14 +18,16 @@ from federation.sketches import CdfSketch, FisherSketch, HistogramSketch, MeanEm
 from federation.sketches.fisher_layout import LayerShape, Layout
 from federation.sketches.fisher_parameters import FisherParameters, encode_centre
 from federation.space import ExtractorIdentity, Space, Transform, equal_width_edges
-from site_agent.extraction import Sketched, Work, sketch, sketch_once
+from site_agent.extraction import sketch
 from site_agent.extractors import ExtractorSpec, load_extractor
 from site_agent.fisher import task as fisher_task
 from site_agent.fisher.head import LinearHead
 from site_agent.fisher.montecarlo import MonteCarlo
 from site_agent.fisher.recipe import FisherRecipe
+from site_agent.kept_sketches import sketch_once
 from site_agent.loading import ImageStream
 from site_agent.patients import bound_patients
+from site_agent.sketch_work import Sketched, Work
 from site_agent.weighted_sketches import times
 from tests.support.memory_source import MemorySource
 from tests.support.sensitivity import assert_within, moves
@@ -163,7 +165,7 @@ def test_kept_sketches_know_their_patients_and_are_not_taken_for_others(tmp_path
     network = Colours()
 
     def once(work):
-        return sketch_once(work, network, tmp_path, lambda *_: None)
+        return sketch_once(work, lambda: network, "auto", tmp_path, lambda *_: None)
 
     first = once(bounded(images, 2))
     calls = network.calls
@@ -180,10 +182,10 @@ def test_kept_sketches_know_their_patients_and_are_not_taken_for_others(tmp_path
 
 def test_a_kept_sketch_of_an_older_format_is_made_again(tmp_path, caplog):
     work, network = bounded([("a", (9, 9, 9), "anna")], 2), Colours()
-    first = sketch_once(work, network, tmp_path, lambda *_: None)
+    first = sketch_once(work, lambda: network, "auto", tmp_path, lambda *_: None)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes().replace(b"n_patients", b"n_patience"))
-    assert sketch_once(work, network, tmp_path, lambda *_: None) == first
+    assert sketch_once(work, lambda: network, "auto", tmp_path, lambda *_: None) == first
     assert "is made again" in caplog.text
 
 
@@ -321,7 +323,7 @@ def test_sketches_under_a_noisy_head_are_never_kept_and_each_has_a_head_of_its_o
 
     monkeypatch.setattr(fisher_task, "MonteCarlo", Seen)
     for _ in range(2):
-        sketch_once(with_private_head(PEOPLE), Colours(), tmp_path, lambda *_: None)
+        sketch_once(with_private_head(PEOPLE), lambda: Colours(), "auto", tmp_path, lambda *_: None)
     assert not list(tmp_path.iterdir())
     assert not np.allclose(*heads)
 
@@ -333,6 +335,6 @@ def test_a_private_head_of_bounded_patients_needs_a_budget():
 
 def test_an_exact_sketch_in_a_space_with_private_heads_has_the_noise_free_head_and_is_kept(tmp_path):
     work = replace(with_private_head(PEOPLE), patients=None, rho=Fraction(0))
-    done = sketch_once(work, Colours(), tmp_path, lambda *_: None)
+    done = sketch_once(work, lambda: Colours(), "auto", tmp_path, lambda *_: None)
     assert done.spent == {}
-    assert sketch_once(work, Colours(), tmp_path, lambda *_: None).sketches == done.sketches
+    assert sketch_once(work, lambda: Colours(), "auto", tmp_path, lambda *_: None).sketches == done.sketches

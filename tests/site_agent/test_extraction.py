@@ -14,8 +14,10 @@ from federation.sketches import HistogramSketch
 from federation.space import ExtractorIdentity, Space, Transform, equal_width_edges
 from site_agent.data import open_source
 from site_agent.dataset_config import FolderConfig
-from site_agent.extraction import Work, sketch, sketch_once
+from site_agent.extraction import sketch
+from site_agent.kept_sketches import sketch_once
 from site_agent.loading import drawn_indices
+from site_agent.sketch_work import Work
 
 
 class MeanColour:
@@ -150,9 +152,9 @@ def test_work_stops_at_its_deadline(folder, monkeypatch):
 def test_a_kept_sketch_is_read_back_with_its_unreadable_images(folder, tmp_path):
     (folder / "dark" / "003.png").write_bytes(b"")
     network = MeanColour()
-    first = sketch_once(work(folder), network, tmp_path / "kept", lambda *_: None)
+    first = sketch_once(work(folder), lambda: network, "auto", tmp_path / "kept", lambda *_: None)
     calls = network.calls
-    again = sketch_once(work(folder), network, tmp_path / "kept", lambda *_: None)
+    again = sketch_once(work(folder), lambda: network, "auto", tmp_path / "kept", lambda *_: None)
     assert network.calls == calls
     assert again == first
 
@@ -168,7 +170,7 @@ def test_a_kept_sketch_is_read_back_with_its_unreadable_images(folder, tmp_path)
 )
 def test_other_settings_are_sketched_anew(folder, tmp_path, changes):
     network = MeanColour()
-    sketch_once(work(folder), network, tmp_path / "kept", lambda *_: None)
+    sketch_once(work(folder), lambda: network, "auto", tmp_path / "kept", lambda *_: None)
     calls = network.calls
-    sketch_once(work(folder, **changes), network, tmp_path / "kept", lambda *_: None)
+    sketch_once(work(folder, **changes), lambda: network, "auto", tmp_path / "kept", lambda *_: None)
     assert network.calls > calls

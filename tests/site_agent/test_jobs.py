@@ -34,7 +34,8 @@ from site_agent import jobs
 from site_agent.client_app import REFUSED
 from site_agent.client_app import app as client_app
 from site_agent.events import SENT
-from site_agent.jobs import Site, fingerprint_tasks, rank_locally
+from site_agent.jobs import Site, fingerprint_tasks
+from site_agent.local_ranking import rank_locally
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from federation.errors import DataError
 from federation.sampling import SamplingPlan
 from federation.space import Transform
 from site_agent.data import open_source
+from site_agent.data.unreadable import BadImage
 from site_agent.dataset_config import FolderConfig
-from site_agent.loading import BadImage, ImageStream, drawn_indices
+from site_agent.loading import ImageStream, drawn_indices
 
 EVERYTHING = SamplingPlan(None)
 PAPER = SamplingPlan(40, replacement=True, seed=4)

@@ -14,7 +14,7 @@ from federation.sketches import zeros
 from federation.task_card import TaskCard
 from federation.trust import TrustMode
 from site_agent import jobs
-from site_agent.jobs import rank_locally
+from site_agent.local_ranking import rank_locally
 
 
 @pytest.fixture(autouse=True)

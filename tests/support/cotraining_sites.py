@@ -102,6 +102,7 @@ def write_consortium(folder: Path, names=("anna", "bern"), transfer=None, task=N
     members = {name: _open(folder / name, name).identity.public_key for name in names}
     table = transfer or {
         "metrics_because": "public",
+        "measured_images": 1,
         "models": "exact",
         "models_because": "public",
         "models_to": "any",

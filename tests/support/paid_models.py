@@ -26,7 +26,12 @@ TERMS = {
     "sketches": ["histogram"],
     "refresh": "never",
 }
-TRANSFER = {"metrics_because": "figures tell nothing of one patient", "models": "private", "models_to": "any"}
+TRANSFER = {
+    "metrics_because": "figures tell nothing of one patient",
+    "measured_images": 1,
+    "models": "private",
+    "models_to": "any",
+}
 RECIPE = Recipe(epochs=2, draws=8, batch_size=4, private=PrivateTraining(noise_multiplier=2.0))
 """Costs ρ = 1/4."""
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from aggregator.report import MissingTask, ReportData, TaskEntry
+from aggregator.report.data import MissingTask, ReportData, TaskEntry
 from federation.fingerprint import Provenance
 from federation.privacy.statement import PrivacyStatement
 from federation.ranking import Candidates, rank_sources

@@ -26,6 +26,7 @@ PATIENT, FILE = "patient-ada-1815", "ada-lovelace"
 NETWORK = Network(name="test_resnet", image_size=32)
 EXACT = {
     "metrics_because": "figures tell nothing of one patient",
+    "measured_images": 1,
     "models": "exact",
     "models_because": "published as CC0",
     "models_to": ["bern"],

@@ -17,7 +17,7 @@ from aggregator.transfer.report.load import executed
 from aggregator.transfer.report.page import render
 from aggregator.transfer.report.ran import StepSeconds
 from aggregator.transfer.report.tables import tables, to_json
-from federation.errors import StoreError, TransferError
+from federation.errors import EmptyCatalogueError, TransferError
 from federation.files import write_atomically
 
 PAGE, JSON, MARKDOWN = "report.html", "results.json", "report.md"
@@ -100,7 +100,7 @@ def _consortium(findings: Sequence[Finding], catalogue: Catalogue, rankings: Ran
     """Return what the catalogue knows; where nothing was fingerprinted, the names of the tasks alone."""
     try:
         return read_consortium(catalogue, rankings)
-    except StoreError:
+    except EmptyCatalogueError:
         asked = [finding.experiment for finding in findings]
         tasks = tuple(
             sorted({task for each in asked for task in (*each.source.split(" + "), each.target) if task})

@@ -58,7 +58,7 @@ def catalogue(tmp_path):
 
 
 def recommend(catalogue, *arguments):
-    command = ["recommend", *arguments, "--catalogue", str(catalogue.path)]
+    command = ["recommend", *arguments, "--catalogue", str(catalogue.place)]
     return CliRunner().invoke(app, command, catch_exceptions=False, env={"COLUMNS": "200"})
 
 
@@ -156,7 +156,7 @@ def test_imported_outcomes_reach_the_recommendation(catalogue, tmp_path):
                 ["augmentation", "ba", 0, key(s), key(t), 0.7 - GAIN[s], 0.7] for t in range(5) if s != t
             )
     CliRunner().invoke(
-        app, ["outcomes", "import", str(path), "--catalogue", str(catalogue.path)], catch_exceptions=False
+        app, ["outcomes", "import", str(path), "--catalogue", str(catalogue.place)], catch_exceptions=False
     )
     found = forecasts(catalogue, key(7), "--scenario", "augmentation", "--metric", "ba")
     assert found["sources"][0]["source"] == key(6)

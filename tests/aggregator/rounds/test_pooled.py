@@ -5,6 +5,7 @@ from dataclasses import replace
 import cohorts
 import numpy as np
 import pytest
+from dying_server import DyingServer
 from factories import make_features, make_noisy_space, make_space
 from flwr.serverapp import ServerApp
 from round_sites import Killed, Mortal, RoundSite, refusing, unreachable
@@ -77,11 +78,11 @@ def app_of(site):
 
 
 @pytest.fixture
-def hub(tmp_path):
+def hub(tmp_path, place):
     (tmp_path / "space").write_bytes(PLAIN.to_bytes())
     return HubConfig(
         consortium="Test",
-        catalogue=tmp_path / "catalogue.sqlite",
+        catalogue=place,
         space=tmp_path / "space",
         key=tmp_path / "hub.key",
         timeout_s=20,
@@ -165,7 +166,7 @@ def test_the_log_says_who_contributed_and_who_left_where(hub):
     pool(hub, make_sites(dora={MASK: refusing("budget")}))
     [told] = events(hub, "round")
     assert told["contributors"] == ["anna", "bern", "cork"]
-    assert told["departures"] == {MASK: {"dora": "budget"}}
+    assert told["departures"] == {MASK: ["dora"]}
     [kept] = RoundStore.beside(hub.catalogue).rounds()
     assert (told["round"], told["digest"]) == (kept.terms.round_id, kept.terms.digest.hex())
     assert current(hub)[ADDRESS].privacy.sites == 3
@@ -306,7 +307,7 @@ def test_calibration_opens_one_cohort_and_asks_for_nothing_else(hub):
     outcome, grid = go(lambda grid: run_calibration_job(grid, hub, "job-1", "chests"), make_sites())
     assert outcome.accepted == (ADDRESS,)
     kinds = {each.message.metadata.message_type for each in grid.sent}
-    assert kinds == {"query.round"}
+    assert kinds == {"query.round", "query.witness"}
     with pytest.raises(ConfigError, match="nobody"):
         run_calibration_job(grid, hub, "job-2", "nobody")
 
@@ -316,3 +317,19 @@ def test_calibration_does_not_touch_the_catalogue_of_another_space(hub):
     coarse = with_space(hub, replace(make_space(4), name="coarse"))
     with pytest.raises(ConfigError, match="catalogue of its own"):
         run_calibration_job(None, coarse, "job-2")
+
+
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+def test_whenever_the_database_dies_the_job_ends_clearly_and_goes_on_where_it_was(
+    hub, postgresql, monkeypatch
+):
+    server, sites = DyingServer(postgresql, monkeypatch), make_sites()
+    summary, errors = server.until_done(
+        lambda: go(lambda grid: run_fingerprint_job(grid, hub, "job-1"), sites)[0]
+    )
+    assert len(errors) > 20
+    assert {"see that the database server runs" in error for error in errors} == {True}
+    assert summary.accepted == (ADDRESS,)
+    assert statuses(hub) == [FINISHED]
+    assert {site.n_asked[MASK] for site in sites} == {1}
+    assert np.array_equal(current(hub)[ADDRESS].sketches["histogram"].counts, counts(*NAMES))

@@ -2,7 +2,7 @@ import pytest
 from transfer_runs import Consortium
 from transfer_sites import FakeSite
 
-from aggregator import store
+from aggregator import database
 
 
 @pytest.fixture(autouse=True)
@@ -13,8 +13,8 @@ def _without_waiting_for_the_disk(monkeypatch):
         real(connection, record)
         connection.execute("PRAGMA synchronous = OFF")
 
-    real = store._configure
-    monkeypatch.setattr(store, "_configure", configure)
+    real = database._configure_file
+    monkeypatch.setattr(database, "_configure_file", configure)
 
 
 @pytest.fixture

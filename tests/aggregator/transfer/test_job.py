@@ -11,6 +11,12 @@ from aggregator.transfer.models import ModelFiles
 ALL = ("pretraining", "architecture", "augmentation", "co_training", "combined")
 
 
+@pytest.fixture
+def consortium(tmp_path, place):
+    sites = [FakeSite("anna", ["eyes"]), FakeSite("bern", ["skin"]), FakeSite("cork", ["lung"])]
+    return Consortium(tmp_path, sites, catalogue=place)
+
+
 def test_every_experiment_of_a_plan_is_measured(consortium):
     summary = consortium.run(plan_of(seeds=(0, 1), scenarios=ALL))
     assert (summary.done, summary.failed) == (2 * (3 * 2 + 5 * 6), 0)
@@ -202,14 +208,14 @@ def test_a_larger_plan_uses_what_a_smaller_one_found(consortium):
 
 def test_models_are_kept_once_under_their_content(consortium):
     consortium.run(plan_of())
-    files = sorted((consortium.hub.catalogue.parent / "models").iterdir())
+    files = sorted((consortium.hub.catalogue.folder / "models").iterdir())
     assert len(files) == 3
 
 
 def test_a_lost_model_is_asked_for_again(consortium):
     consortium.sites["bern"].codes["skin"] = "memory"
     consortium.run(plan_of())
-    for file in (consortium.hub.catalogue.parent / "models").iterdir():
+    for file in (consortium.hub.catalogue.folder / "models").iterdir():
         file.unlink()
     del consortium.sites["bern"].codes["skin"]
     summary = consortium.run(plan_of(), retry_failed=True)

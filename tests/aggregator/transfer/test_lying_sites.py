@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from transfer_runs import plan_of, score
 
+from aggregator.backup.rows import save_rows
 from federation.canonical import sha256_hex
 from federation.envelope import Envelope
 from federation.identity import Identity
@@ -94,7 +95,7 @@ def test_a_model_that_is_not_what_it_says_is_refused(consortium, lie):
     assert set(summary.reasons) <= {"invalid-reply at anna", "model at anna"}
     assert consortium.finding("pretraining", "anna/eyes", "bern/skin").state == "failed"
     assert consortium.finding("pretraining", "bern/skin", "anna/eyes").state == "done"
-    assert len(list((consortium.hub.catalogue.parent / "models").iterdir())) == 2
+    assert len(list((consortium.hub.catalogue.folder / "models").iterdir())) == 2
 
 
 def test_a_site_that_never_takes_the_model_is_given_up(consortium):
@@ -129,11 +130,12 @@ def test_a_site_that_swallows_every_request_is_given_up(consortium):
     assert set(consortium.run(plan_of()).reasons) == {"no-reply at bern"}
 
 
-def test_replies_carry_no_text_into_the_catalogue(consortium):
+def test_replies_carry_no_text_into_the_catalogue(consortium, tmp_path):
     site = consortium.sites["anna"]
     site.twist = only_done(lambda request, reply: LIES["a state in prose"](request, reply, site))
     consortium.run(plan_of())
-    assert "Müller".encode() not in consortium.hub.catalogue.read_bytes()
+    save_rows(consortium.hub.catalogue, tmp_path / "rows.sqlite")
+    assert "Müller".encode() not in (tmp_path / "rows.sqlite").read_bytes()
 
 
 def test_a_forged_reply_is_a_reply_of_nobody(consortium):

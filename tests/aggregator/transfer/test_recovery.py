@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import pytest
+from dying_server import DyingServer
 from transfer_runs import Consortium, plan_of
 from transfer_sites import FakeSite
 
@@ -61,9 +62,9 @@ def writes(monkeypatch):
     return Writes(monkeypatch)
 
 
-def two_sites(folder):
+def two_sites(folder, **hub):
     key = folder.parent / "hub.key"
-    return Consortium(folder, [FakeSite("anna", ["eyes"]), FakeSite("bern", ["skin"])], key=key)
+    return Consortium(folder, [FakeSite("anna", ["eyes"]), FakeSite("bern", ["skin"])], key=key, **hub)
 
 
 def test_killed_after_any_write_a_plan_ends_as_if_nothing_had_happened(tmp_path, writes):
@@ -95,6 +96,19 @@ def test_killed_again_and_again_a_plan_still_comes_to_its_end(tmp_path, writes):
         break
     assert n > 5
     assert {finding.state for finding in consortium.findings()} == {"done"}
+
+
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+def test_whenever_the_database_dies_a_plan_ends_clearly_and_goes_on_where_it_was(
+    tmp_path, place, postgresql, monkeypatch
+):
+    undisturbed, plan = two_sites(tmp_path / "undisturbed"), plan_of(**SMALL)
+    undisturbed.run(plan)
+    consortium = two_sites(tmp_path / "disturbed", catalogue=place)
+    _, errors = DyingServer(postgresql, monkeypatch).until_done(lambda: consortium.run(plan))
+    assert len(errors) > 20
+    assert {"see that the database server runs" in error for error in errors} == {True}
+    assert consortium.findings() == undisturbed.findings()
 
 
 @pytest.mark.parametrize("loses", [False, True])
@@ -230,7 +244,7 @@ def test_a_plan_that_was_edited_back_is_the_one_that_is_shown(consortium):
 
 
 def test_a_model_that_is_damaged_while_a_plan_runs_is_asked_for_again_by_the_next_run(consortium):
-    folder = consortium.hub.catalogue.parent / "models"
+    folder = consortium.hub.catalogue.folder / "models"
     site = consortium.sites["bern"]
 
     def damage(request, reply):

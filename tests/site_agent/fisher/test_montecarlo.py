@@ -11,7 +11,8 @@ from site_agent.fisher.layers import TASK2VEC
 from site_agent.fisher.montecarlo import MonteCarlo, log_probability_slopes, uniform
 from site_agent.fisher.public_head import public_head
 from site_agent.fisher.recipe import FisherRecipe
-from site_agent.fisher.task import HeadImages, HeadTerms, estimate, task_head
+from site_agent.fisher.task import HeadImages, estimate, task_head
+from site_agent.fisher.terms import HeadTerms
 from site_agent.loading import Batch
 from tests.support.sensitivity import assert_within
 

@@ -10,7 +10,8 @@ from federation.sketches.fisher_layout import LayerShape, Layout
 from federation.sketches.fisher_parameters import FisherParameters, encode_centre
 from site_agent.fisher import private_head
 from site_agent.fisher.private_head import LENGTH, Examples, PublicScale, fit_exact_head, fit_private_head
-from site_agent.fisher.task import HeadTerms, head_images, task_head
+from site_agent.fisher.task import head_images, task_head
+from site_agent.fisher.terms import HeadTerms
 
 SCALE = PublicScale(np.full(8, 5.0), 4.0)
 RHO = Fraction(1, 40)

@@ -11,8 +11,8 @@ from federation.sampling import SamplingPlan
 from federation.sketches import encode_arrays
 from site_agent import jobs
 from site_agent.data import open_source
-from site_agent.extraction import Work
 from site_agent.patients import bound_patients
+from site_agent.sketch_work import Work
 
 OTHER_ROUND = ROUND[::-1]
 

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from federation.errors import TransferError
-from site_agent.training.chance import DrawsFrom, stream_seed, torch_chance
+from site_agent.training.chance import DrawsFrom, torch_chance
+from site_agent.training.streams import stream_seed
 
 
 def test_streams_of_different_names_differ():

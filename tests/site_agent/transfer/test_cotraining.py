@@ -29,7 +29,12 @@ PAYING = {
     "spaces": "any",
     "sketches": ["cdf"],
 }
-SUMMED = {"metrics_because": "public", "summed_in": COHORT, "summed_because": "a sum of three hospitals"}
+SUMMED = {
+    "metrics_because": "public",
+    "measured_images": 1,
+    "summed_in": COHORT,
+    "summed_because": "a sum of three hospitals",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +186,14 @@ def test_rounds_that_cannot_be_are_refused(consortium, number, begins):
 def test_rounds_with_noise_are_paid_one_by_one_but_not_the_last(tmp_path):
     private = PrivateTraining(noise_multiplier=2.0)
     recipe = Recipe(epochs=1, draws=8, batch_size=4, private=private)
-    task = PAYING | {"transfer": {"metrics_because": "public", "models": "private", "models_to": "any"}}
+    task = PAYING | {
+        "transfer": {
+            "metrics_because": "public",
+            "measured_images": 1,
+            "models": "private",
+            "models_to": "any",
+        }
+    }
     consortium = write_consortium(tmp_path, task=task, recipe=recipe)
     for site in consortium.sites.values():
         Ledger.open(site.state.folder, site.identity)
@@ -199,7 +211,14 @@ def test_rounds_with_noise_are_paid_one_by_one_but_not_the_last(tmp_path):
 def paying(tmp_path):
     """Sites of which ``anna`` has done and paid for the first round, and the average of it."""
     recipe = Recipe(epochs=1, draws=8, batch_size=4, private=PrivateTraining(noise_multiplier=2.0))
-    task = PAYING | {"transfer": {"metrics_because": "public", "models": "private", "models_to": "any"}}
+    task = PAYING | {
+        "transfer": {
+            "metrics_because": "public",
+            "measured_images": 1,
+            "models": "private",
+            "models_to": "any",
+        }
+    }
     consortium = write_consortium(tmp_path, task=task, recipe=recipe)
     for site in consortium.sites.values():
         Ledger.open(site.state.folder, site.identity)

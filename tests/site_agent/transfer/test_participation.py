@@ -66,7 +66,7 @@ def test_a_model_that_travels_nowhere_is_neither_named_nor_sent(anna):
 
 
 def test_a_model_for_another_task_of_its_own_site_stays_there_and_can_be_begun_at(tmp_path):
-    site = write_transfer_site(tmp_path, {"metrics_because": "figures only"})
+    site = write_transfer_site(tmp_path, {"metrics_because": "figures only", "measured_images": 1})
     done = site.finish(train(travels_to=("anna",)))[-1]
     assert (done.state, done.model) == ("done", b"")
     assert site.finish(train(start=done.result.model_id, seed=3))[-1].state == "done"

@@ -39,6 +39,8 @@ def test_the_first_policy_explains_transfer_experiments(tmp_path):
     written = uncommented(tmp_path / "policy.toml", "[task.pneumonia-cxr.transfer]", "[transfer]")
     assert set(written["task"]["pneumonia-cxr"]["transfer"]) == {
         "metrics_because",
+        "measured_images",
+        "steps",
         "models",
         "models_because",
         "models_to",

@@ -188,3 +188,18 @@ def test_a_policy_that_changes_stops_what_was_allowed(tmp_path):
     assert site.finish(step)[-1].model
     write_transfer_site(tmp_path, {"metrics_because": WORDS})
     assert (site.ask(step).state, site.ask(train()).state) == ("policy", "running")
+
+
+def test_figures_about_too_few_images_stay(tmp_path):
+    site = write_transfer_site(tmp_path, EXACT | {"measured_images": 1_000})
+    failed = site.finish(train())[-1]
+    assert (failed.state, failed.result) == ("transfer", None)
+    assert "the policy demands 1000" in site.events("transfer-failed")[-1]["text"]
+
+
+def test_after_the_last_allowed_step_only_what_was_begun_is_answered(tmp_path):
+    site = write_transfer_site(tmp_path, EXACT | {"steps": 2})
+    done = [site.finish(train(seed=seed))[-1] for seed in (0, 1)]
+    assert site.ask(train(seed=2)).state == "policy"
+    assert "the policy allows 2" in site.events("transfer-failed")[-1]["text"]
+    assert [site.ask(train(seed=seed)).result for seed in (0, 1)] == [each.result for each in done]

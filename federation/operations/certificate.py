@@ -6,7 +6,7 @@ from federation.certificate_file import read_certificates
 from federation.files import read_file
 
 
-def certificate_end(path: Path) -> float:
+def ends_at(path: Path) -> float:
     """Return when the first of a file's certificates to do so ends, Unix time in seconds.
 
     Raises:

@@ -1,0 +1,1 @@
+"""The log of an aggregator: how it is written, signed, shown to sites and verified."""

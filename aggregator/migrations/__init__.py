@@ -1,0 +1,1 @@
+"""How the tables of a catalogue came to be what ``aggregator.schema`` says, one file for every change."""

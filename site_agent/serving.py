@@ -1,0 +1,75 @@
+"""``fedprint site serve``: the processes of a site that takes part in a deployment."""
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from federation import logs
+from federation.errors import BusyError, DeploymentError
+from federation.files import locked, write_atomically
+from federation.supervisor import Program, Supervisor
+from site_agent.config import SiteConfig
+from site_agent.flower.environment import for_flower
+from site_agent.readiness import check_readiness
+from site_agent.site_folder import SiteFolder
+
+_SECRET_BYTES = 32
+_MODULES = {
+    "supernode": "site_agent.flower.supernode_guard",
+    "superexec": "site_agent.flower.clientapp_guard",
+    "metrics": "site_agent.operations.server",
+}
+
+
+def serve_site(folder: SiteFolder, *, json_logs: bool = False) -> int:
+    """Keep a site connected to its hub until a signal.
+
+    Args:
+        folder: The site's files.
+        json_logs: Whether processes log one JSON object a line.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        DeploymentError: If the same site is served already.
+        ConfigError: If something would leave the site unguarded.
+    """
+    config = check_readiness(folder)
+    with _the_only_one(folder):
+        write_atomically(folder.superexec_secret, secrets.token_bytes(_SECRET_BYTES))
+        folder.approved_bundles.mkdir(parents=True, exist_ok=True)
+        return Supervisor(programs(folder, config, json_logs), folder.logs, folder.supervisor_status).run()
+
+
+def programs(folder: SiteFolder, config: SiteConfig, json_logs: bool) -> tuple[Program, ...]:
+    """Return what runs at a site; no argument and no variable holds a secret.
+
+    Args:
+        folder: The site's files.
+        config: Its configuration.
+        json_logs: Whether processes log one JSON object a line.
+    """
+    place = str(folder.path.resolve())
+    environment = {
+        **for_flower(os.environ, folder.flower / "home"),
+        **logs.environment(json=json_logs, member=config.name),
+    }
+    return tuple(
+        Program(name, (sys.executable, "-m", module, place), environment) for name, module in _MODULES.items()
+    )
+
+
+@contextmanager
+def _the_only_one(folder: SiteFolder) -> Iterator[None]:
+    """Two SuperNodes with one key would take each other's messages."""
+    try:
+        with locked(folder.flower / "serve.lock", wait=False):
+            yield
+    except BusyError as error:
+        raise DeploymentError(
+            f"the site in {folder.path} is served already",
+            remedy="stop the other `fedprint site serve` first",
+        ) from error
