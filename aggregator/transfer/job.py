@@ -11,9 +11,10 @@ from flwr.serverapp import Grid
 from aggregator import matrix
 from aggregator.config import HubConfig
 from aggregator.log.job_record import recorded_job, tell_finished
+from aggregator.log.told import told_of_round
 from aggregator.log.witness import Witnessing
 from aggregator.rounds.round import Asking, RoundResult, ask_every_node
-from aggregator.rounds.round_store import RoundStore
+from aggregator.rounds.round_store import KeptRound, RoundStore
 from aggregator.store import Catalogue
 from aggregator.transfer.answer import Average, Done, site_of
 from aggregator.transfer.averages import Averager
@@ -41,7 +42,7 @@ from federation import distances
 from federation.errors import EmptyCatalogueError, TransferError
 from federation.files import locked
 from federation.identity import Identity
-from federation.log.kinds import TRANSFER
+from federation.log.kinds import ROUND, TRANSFER
 from federation.messages import DONE as ANSWERED
 from federation.transfer.messages import QUERY_ROLL_CALL, QUERY_TRANSFER, RollCallReply, RollCallRequest
 
@@ -261,6 +262,7 @@ class _Run:
             RoundStore.beside(self.hub.catalogue),
             self.job_id,
             max(_SUM_S, _SLICES * self.plan.slice_s),
+            self._tell_opened,
         )
         return Scheduler(
             self.plan,
@@ -273,6 +275,10 @@ class _Run:
             {site: Lane(site, present.nodes.get(site)) for site in sorted(self.hub.roster)},
             self.conditions.clock,
         )
+
+    def _tell_opened(self, kept: KeptRound) -> None:
+        with self.catalogue.writing() as writer:
+            writer.add_event(ROUND, self.job_id, **told_of_round(kept))
 
     def _asking(self, message_type: str) -> Asking:
         return Asking(self.grid, self.aggregator, self.job_id, message_type, self.hub.roster)
