@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from aggregator import schema
 from aggregator.jobs.job import DONE, FAILED, OPEN, RUNNING, WAITING, Job
+from aggregator.log.storage import Happening, append, is_told
 from aggregator.store import Catalogue
 from federation.canonical import canonical_json
 from federation.errors import UnknownNameError
+from federation.log.kinds import JOB_FINISHED
 
 _job = schema.job
 
@@ -86,8 +88,18 @@ class JobQueue:
         return self._change(job_id, state=DONE, code="", reason="", finished_at=self.clock())
 
     def failed(self, job_id: str, code: str, reason: str) -> bool:
-        """Record that a job cannot be done; False: it had ended before."""
-        return self._change(job_id, state=FAILED, code=code, reason=reason, finished_at=self.clock())
+        """Record that a job cannot be done; False: it had ended before.
+
+        The log is told as well, unless the process that did the work has told it.
+        """
+        unfinished = sa.and_(_job.c.job_id == job_id, _job.c.state.in_(OPEN))
+        values = {"state": FAILED, "code": code, "reason": reason, "finished_at": self.clock()}
+        with self.catalogue.transaction() as connection:
+            changed = bool(connection.execute(sa.update(_job).where(unfinished).values(**values)).rowcount)
+            if changed and not is_told(connection, JOB_FINISHED, job_id):
+                kind = connection.execute(sa.select(_job.c.kind).where(_job.c.job_id == job_id)).scalar_one()
+                append(connection, [Happening(JOB_FINISHED, job_id, {"job": kind, "code": code})])
+        return changed
 
     def get(self, job_id: str) -> Job:
         """Return one job.

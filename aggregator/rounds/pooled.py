@@ -17,6 +17,7 @@ import federation
 from aggregator.cohort_config import CohortConfig
 from aggregator.config import HubConfig
 from aggregator.intake import admit
+from aggregator.jobs.job import CALIBRATE
 from aggregator.log.job_record import recorded_job, tell_finished
 from aggregator.log.told import told_of, told_of_round
 from aggregator.log.witness import Witnessing
@@ -44,9 +45,6 @@ from federation.secagg.terms import Terms, honest_shares
 from federation.space import Space
 
 log = logging.getLogger("fedprint.hub")
-
-CALIBRATION = "calibrate"
-"""What the log calls a job that opens sums alone."""
 
 ARITHMETIC = "pooled"
 """What the provenance of a sum says where a site's names how its network was executed."""
@@ -136,10 +134,10 @@ def run_calibration_job(grid: Grid, hub: HubConfig, job_id: str, cohort: str = "
         with catalogue.writing() as writer:
             writer.add_space(space)
         own = hub.model_copy(update={"cohort": asked})
-        with recorded_job(catalogue, job_id, CALIBRATION):
+        with recorded_job(catalogue, job_id, CALIBRATE):
             found = run_pooled_rounds(grid, aggregator, own, space, catalogue, job_id)
             with catalogue.writing() as writer:
-                tell_finished(writer, job_id, CALIBRATION)
+                tell_finished(writer, job_id, CALIBRATE)
         Witnessing(grid, aggregator, job_id, hub.roster, catalogue, hub.members).ask(found.nodes)
         return found
     finally:

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 
 from aggregator import matrix
 from aggregator.config import HubConfig
+from aggregator.jobs.job import TRANSFER
 from aggregator.log.job_record import recorded_job, tell_finished
 from aggregator.log.told import told_of_round
 from aggregator.log.witness import Witnessing
@@ -42,7 +43,7 @@ from federation import distances
 from federation.errors import EmptyCatalogueError, TransferError
 from federation.files import locked
 from federation.identity import Identity
-from federation.log.kinds import ROUND, TRANSFER
+from federation.log import kinds
 from federation.messages import DONE as ANSWERED
 from federation.transfer.messages import QUERY_ROLL_CALL, QUERY_TRANSFER, RollCallReply, RollCallRequest
 
@@ -55,9 +56,6 @@ _SUM_S, _SLICES = 120.0, 3
 """Seconds that a sum under masks waits for a site, or slices of other work that the site may be at."""
 
 _LOCK = "transfer.lock"
-
-JOB = "transfer"
-"""What the log calls a job that runs a plan."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def run_transfer_job(
     try:
         with locked(hub.catalogue.folder / _LOCK):
             run = _Run(grid, hub, job_id, plan, conditions, aggregator, catalogue)
-            with recorded_job(catalogue, job_id, JOB):
+            with recorded_job(catalogue, job_id, TRANSFER):
                 summary, nodes = run.run()
             Witnessing(grid, aggregator, job_id, hub.roster, catalogue, hub.members).ask(nodes)
             return summary
@@ -278,7 +276,7 @@ class _Run:
 
     def _tell_opened(self, kept: KeptRound) -> None:
         with self.catalogue.writing() as writer:
-            writer.add_event(ROUND, self.job_id, **told_of_round(kept))
+            writer.add_event(kinds.ROUND, self.job_id, **told_of_round(kept))
 
     def _asking(self, message_type: str) -> Asking:
         return Asking(self.grid, self.aggregator, self.job_id, message_type, self.hub.roster)
@@ -292,8 +290,8 @@ class _Run:
         absent = tuple(sorted(present.missing))
         summary = TransferSummary(self.plan.name, done, reasons.total(), dict(reasons), absent, outcomes)
         with self.catalogue.writing() as writer:
-            writer.add_event(TRANSFER, self.job_id, **asdict(summary))
-            tell_finished(writer, self.job_id, JOB)
+            writer.add_event(kinds.TRANSFER, self.job_id, **asdict(summary))
+            tell_finished(writer, self.job_id, TRANSFER)
         return summary
 
 

@@ -6,7 +6,6 @@ import time
 import pytest
 from factories import make_identity
 from flwr.app import Message
-from memberships import NODE_KEY
 from transfer_sites import ScriptedGrid
 from witnesses import Hub, Witness
 
@@ -16,6 +15,7 @@ from federation.log.kinds import WITNESS_REFUSED
 from federation.log.messages import QUERY_WITNESS, WitnessReply, WitnessRequest
 from federation.log.update import LogUpdate
 from federation.membership import Membership
+from federation.node_key import new_node_key, public_text, read_node_key
 from federation.sealed_record import open_request, seal_reply
 from site_agent.hub_log.witness import answer_witness
 
@@ -168,9 +168,12 @@ def test_in_a_deployment_a_newer_membership_is_kept_and_an_older_one_is_not(
     kept = anna.file.parent / "hub" / "membership.json"
     asked = dataclasses.replace(witnessing, members=members)
     own, now = anna.site.identity.public_key, int(time.time())
+    key_file = anna.site.state.folder / "node.key"
+    key_file.write_bytes(new_node_key())
+    node_key = public_text(read_node_key(key_file.read_bytes()))
 
     def offer(serial, key=own):
-        told = Membership("anna", "C", key, NODE_KEY, serial, now, now + 1000)
+        told = Membership("anna", "C", key, node_key, serial, now, now + 1000)
         (members / "anna.json").write_bytes(told.signed(hub.identity).to_bytes())
         hub.tell()
         asked.ask(NODES)
@@ -181,7 +184,7 @@ def test_in_a_deployment_a_newer_membership_is_kept_and_an_older_one_is_not(
     offer(1)
     offer(3, make_identity("other", tmp_path).public_key)
     assert kept.read_bytes() == second
-    assert [event["code"] for event in anna.events("log-refused")] == ["membership"]
+    assert [event["code"] for event in anna.events("log-refused")] == ["membership", "membership"]
     offer(4)
     assert Membership.from_bytes(kept.read_bytes(), hub.identity.public_key).serial == 4
     assert anna.copy.folder.parent == anna.file.parent / "hub" / "log"
