@@ -1,10 +1,11 @@
 """Adding one task to a large catalogue, against computing its distances from the stored fingerprints.
 
-``python -m benchmarks.catalogue [--tasks 10000] [--json] [--folder DIR]``
+``python -m benchmarks.catalogue [--tasks 10000] [--json] [--folder DIR] [--database URL]``
 
 The catalogue is synthetic: 512 features × 100 bins, every histogram drawn from a pool of Dirichlet histograms
 of 1,000 images. Each way runs in a process of its own, so that its peak memory is its own, and is repeated;
-the best time counts. 10,000 tasks need 11 GB in the folder, which is emptied afterwards.
+the best time counts. 10,000 tasks need 11 GB in the folder, which is emptied afterwards, or in an empty
+database on a PostgreSQL server, which is left as it is.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from aggregator import matrix, store
+from aggregator.catalogue_place import CataloguePlace
+from aggregator.growth import AT_ONCE
 from aggregator.recommend import candidates
 from benchmarks.timing import clock_and_processor
 from federation import distances
@@ -44,21 +47,25 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--folder", type=Path, help="where to build the catalogue")
+    parser.add_argument(
+        "--database", default="catalogue.sqlite", help="URL of an empty database; by default a file"
+    )
     parser.add_argument("--way", choices=sorted(_WAYS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
-        print(json.dumps(_run(arguments.way, arguments.folder / "catalogue.sqlite", arguments.tasks)))
+        place = CataloguePlace.of(arguments.database, arguments.folder)
+        print(json.dumps(_run(arguments.way, place, arguments.tasks)))
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        result = _measure(Path(folder), arguments.tasks)
+        result = _measure(Path(folder), arguments.database, arguments.tasks)
     if arguments.json:
         print(json.dumps(result, indent=1))
     else:
         _show(result)
 
 
-def _measure(folder: Path, n: int) -> dict[str, Any]:
-    return {"tasks": n} | {way: _in_a_process(way, folder, n) for way in _WAYS}
+def _measure(folder: Path, database: str, n: int) -> dict[str, Any]:
+    return {"tasks": n} | {way: _in_a_process(way, folder, database, n) for way in _WAYS}
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -99,22 +106,24 @@ def _fingerprints(space: Space, numbers: range) -> Iterator[Fingerprint]:
         )
 
 
-def _build(path: Path, space: Space, n: int) -> None:
+def _build(path: CataloguePlace, space: Space, n: int) -> None:
     """Store n tasks with borders of the right size; their values are not looked at."""
     catalogue = store.Catalogue(path, create=True)
     with catalogue.writing() as writer:
         writer.add_space(space)
         for fingerprint in _fingerprints(space, range(n)):
             writer.add_fingerprint(fingerprint)
-        values = np.random.default_rng(0).random(n)
-        for name in distances.available(space):
-            for k in range(n):
-                writer.add_border(k + 1, name, store.Border(values[: k + 1], values[:k]))
         writer.finish_run("job", space, {"distance": "cramer"})
+    values = np.random.default_rng(0).random(n)
+    for start in range(0, n, AT_ONCE):
+        with catalogue.writing() as writer:
+            for name in distances.available(space):
+                for k in range(start, min(start + AT_ONCE, n)):
+                    writer.add_border(k + 1, name, store.Border(values[: k + 1], values[:k]))
     catalogue.close()
 
 
-def _add(path: Path, fingerprint: Fingerprint, space: Space) -> None:
+def _add(path: CataloguePlace, fingerprint: Fingerprint, space: Space) -> None:
     """Store a fingerprint and its distances; the first time the mapped files are made as well."""
     catalogue = store.Catalogue(path)
     with catalogue.writing() as writer:
@@ -123,7 +132,7 @@ def _add(path: Path, fingerprint: Fingerprint, space: Space) -> None:
     catalogue.close()
 
 
-def _recompute(path: Path, _: Fingerprint, space: Space) -> None:
+def _recompute(path: CataloguePlace, _: Fingerprint, space: Space) -> None:
     """The obvious way: decode every fingerprint, then one distance after the other."""
     catalogue = store.Catalogue(path)
     everyone = [entry.fingerprint for entry in catalogue.entries(space)]
@@ -132,12 +141,12 @@ def _recompute(path: Path, _: Fingerprint, space: Space) -> None:
         distance.matrix(everyone[-1:], everyone), distance.matrix(everyone, everyone[-1:])
 
 
-def _recommend(path: Path, _: Fingerprint, space: Space) -> None:
+def _recommend(path: CataloguePlace, _: Fingerprint, space: Space) -> None:
     catalogue = store.Catalogue(path)
     rank_sources(candidates(matrix.read_column(catalogue, space, TARGET)), "cramer")
 
 
-def _list(path: Path, _: Fingerprint, space: Space) -> None:
+def _list(path: CataloguePlace, _: Fingerprint, space: Space) -> None:
     catalogue = store.Catalogue(path)
     catalogue.tasks(catalogue.listings(space))
 
@@ -153,7 +162,7 @@ _WAYS = {
 _REPEATS = {"add": 5, "recommend": 3, "list": 3}
 
 
-def _run(way: str, path: Path, n: int) -> dict[str, float]:
+def _run(way: str, path: CataloguePlace, n: int) -> dict[str, float]:
     space, work = _space(), _WAYS[way]
     if work is None:
         times = [clock_and_processor(lambda: _build(path, space, n))]
@@ -166,9 +175,10 @@ def _run(way: str, path: Path, n: int) -> dict[str, float]:
     return {"seconds": seconds, "processor_s": processor, "peak_mib": peak}
 
 
-def _in_a_process(way: str, folder: Path, n: int) -> dict[str, float]:
+def _in_a_process(way: str, folder: Path, database: str, n: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.catalogue", "--way", way, "--tasks", str(n)]
-    output = subprocess.run([*command, "--folder", str(folder)], check=True, capture_output=True, text=True)
+    where = ["--folder", str(folder), "--database", database]
+    output = subprocess.run([*command, *where], check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(output.stdout)
     return found
 

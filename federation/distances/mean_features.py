@@ -61,8 +61,6 @@ def p2l_affinity(kld: npt.NDArray[Any], n_images: Sequence[int]) -> Matrix:
     Raises:
         FingerprintError: If shapes differ, a distance is not finite, or a source has no images.
     """
-    from scipy.stats import boxcox, zscore  # takes long to load, and every process reads this module
-
     values, sizes = np.asarray(kld, dtype=np.float64), np.asarray(n_images, dtype=np.float64)
     if values.ndim != 2 or sizes.shape != values.shape[:1] or not np.isfinite(values).all():
         raise FingerprintError(
