@@ -34,6 +34,7 @@ def serve_hub(folder: HubFolder, *, json: bool = False) -> int:
         DeploymentError: If anything that guards the hub is missing, or the folder is served already.
         StoreError: If something cannot be read or written.
     """
+    os.umask(0o077)
     try:
         with locked(folder.serve_lock, wait=False):
             programs = prepare(folder, json=json)
@@ -48,7 +49,6 @@ def serve_hub(folder: HubFolder, *, json: bool = False) -> int:
 def prepare(folder: HubFolder, *, json: bool = False) -> tuple[Program, ...]:
     """Return what is run for a hub, after everything that guards it was checked; arguments as above."""
     hub = OperatedHub.open(folder.path).config
-    os.umask(0o077)
     make_secrets(folder)
     check_startup(folder, hub.serve)
     check_ports_are_free(hub.serve)

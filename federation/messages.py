@@ -8,6 +8,7 @@ transport does not bind a reply to the site that sent it.
 
 import hmac
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,6 +27,9 @@ QUERY_LISTEN = "query.listen"
 
 DONE = "done"
 WITHHELD = "withheld"
+
+CODE = re.compile(r"[a-z0-9-]{1,40}")
+"""What a code looks like; text in its place may hold anything, and is not kept."""
 
 _SPACE, _REPLY = "space", "reply"
 
@@ -214,9 +218,15 @@ class SiteReply:
     def _unverified(cls, envelope: Envelope) -> "SiteReply":
         body, blobs = envelope.body, envelope.blobs
         results = tuple(
-            TaskResult(str(r["task"]), str(r["code"]), blobs.get(r["task"], b"")) for r in body["results"]
+            TaskResult(str(r["task"]), _code(r["code"]), blobs.get(r["task"], b"")) for r in body["results"]
         )
-        return cls(str(body["site"]), str(body["job_id"]), str(body["nonce"]), results, str(body["code"]))
+        return cls(str(body["site"]), str(body["job_id"]), str(body["nonce"]), results, _code(body["code"]))
+
+
+def _code(stated: object) -> str:
+    if not isinstance(stated, str) or not CODE.fullmatch(stated):
+        raise ValueError("what should be a code is none")
+    return stated
 
 
 def _space_and_sampling(envelope: Envelope) -> tuple[Space, SamplingPlan]:

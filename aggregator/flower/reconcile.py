@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from aggregator.flower.control import FlowerNode
+from federation.errors import DeploymentError
 from federation.membership import Membership
 from federation.node_key import pem_of_public_text
 
@@ -43,6 +44,18 @@ def reconcile(register: NodeRegister, members: Mapping[str, Membership]) -> None
         else:
             register.unregister(node)
             log.warning("the node of %s may connect no longer", node.name)
-    for site, _ in sorted(wanted - known):
-        register.register(site, members[site].node_key)
-        log.info("the node of %s may connect", site)
+    _register(register, {site: members[site].node_key for site, _ in sorted(wanted - known)})
+
+
+def _register(register: NodeRegister, missing: Mapping[str, str]) -> None:
+    """Register nodes; one that cannot be does not keep the others out."""
+    trouble: DeploymentError | None = None
+    for site, node_key in missing.items():
+        try:
+            register.register(site, node_key)
+        except DeploymentError as error:
+            trouble = error
+        else:
+            log.info("the node of %s may connect", site)
+    if trouble is not None:
+        raise trouble

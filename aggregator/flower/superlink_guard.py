@@ -11,13 +11,17 @@ This file alone uses private names of Flower's SuperLink. They are those of the 
 import asyncio
 import logging
 import os
+import secrets
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI
 
@@ -59,6 +63,27 @@ def environment(folder: HubFolder) -> dict[str, str]:
     }
 
 
+def _let_keys_return() -> None:
+    """Let the key of an unregistered node be registered again: a membership may be renewed after it ended.
+
+    Flower keeps an unregistered node and its key for ever, and a key only once.
+    """
+    state = import_module("flwr.server.superlink.linkstate.sql_linkstate")
+    unregister = state.SqlLinkState.delete_node
+    if getattr(unregister, "lets_keys_return", False):
+        return
+
+    def delete_node(self: Any, owner_aid: str, node_id: int) -> None:
+        unregister(self, owner_aid, node_id)
+        node = state.NodeModel
+        this = sa.update(node).where(node.node_id == state.uint64_to_int64(node_id))
+        with self.session() as session:
+            session.execute(this.values(public_key=b"unregistered " + secrets.token_bytes(16)))
+
+    delete_node.lets_keys_return = True  # type: ignore[attr-defined]
+    state.SqlLinkState.delete_node = delete_node
+
+
 def build_app(folder: HubFolder, serve: ServeConfig) -> FastAPI:
     """Return Flower's app with everything switched on that guards it.
 
@@ -66,6 +91,7 @@ def build_app(folder: HubFolder, serve: ServeConfig) -> FastAPI:
         DeploymentError: If Flower does not do as it was told.
         StoreError: If a file cannot be read.
     """
+    _let_keys_return()
     config_type = import_module("flwr.superlink.config_loader").SuperLinkLifespanConfig
     accounts = import_module("flwr.superlink.auth_plugin").NoOpControlAuthnPlugin
     lifespan = import_module("flwr.superlink.cli.flower_superlink").SuperLinkLifespan
@@ -160,6 +186,17 @@ async def serve_all(servers: Sequence[uvicorn.Server]) -> None:
     await asyncio.gather(*tasks)
 
 
+def compact(database: Path) -> None:
+    """Give back the room of what Flower has deleted; SQLite never does by itself, and overwrites nothing."""
+    if not database.exists():
+        return
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("VACUUM")
+    except sqlite3.Error as error:  # a full disk, above all: the database is as it was
+        log.warning("%s was not compacted: %s", database, error)
+
+
 def _leave_out_routine() -> None:
     """Keep out of the log what happens several times a second; the doors log what they refuse."""
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
@@ -177,6 +214,7 @@ def main(arguments: Sequence[str]) -> int:
         folder = HubFolder(Path(arguments[0]).resolve())
         serve = read_config(folder.config, HubConfig).serve
         check_startup(folder, serve)
+        compact(folder.flower_state)
         app = build_app(folder, serve)
         servers = listeners(app, folder, serve)
     except FedprintError as error:

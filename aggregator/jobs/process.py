@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from federation.supervisor import EX_CONFIG
 log = logging.getLogger("fedprint.jobs")
 
 TICK_S, MEMBERS_S = 0.2, 2.0
+MEMBERS, JOBS = "members", "jobs"
 TRY_AGAIN = 1
 """Exit status where the store cannot be reached now; the supervisor starts the process again."""
 
@@ -47,7 +48,7 @@ class JobProcess:
     stopping: threading.Event = field(default_factory=threading.Event)
     _is_tidy: bool = False
     _members_at: float = 0.0
-    _trouble: str = ""
+    _trouble: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
         """Tick until ``stopping`` is set."""
@@ -57,16 +58,23 @@ class JobProcess:
 
     def tick(self) -> None:
         """Look after members and jobs once; trouble is logged when it begins and when it is over."""
+        self._try(MEMBERS, self._admit_members)
+        self._try(JOBS, self._run_jobs)
+
+    def _try(self, what: str, step: Callable[[], None]) -> None:
+        """Take a step; what stands in the way of one does not keep the other from being taken."""
         try:
-            self._admit_members()
-            if not self._is_tidy:
-                self.runner.tidy()
-                self._is_tidy = True
-            self.runner.tick()
+            step()
         except FedprintError as error:
-            self._say(str(error))
+            self._say(what, str(error))
         else:
-            self._say("")
+            self._say(what, "")
+
+    def _run_jobs(self) -> None:
+        if not self._is_tidy:
+            self.runner.tidy()
+            self._is_tidy = True
+        self.runner.tick()
 
     def _admit_members(self) -> None:
         if self.hub.members is None or time.monotonic() < self._members_at:
@@ -75,12 +83,13 @@ class JobProcess:
         reconcile(self.control, read_members(self.hub.members, key, time.time()))
         self._members_at = time.monotonic() + MEMBERS_S
 
-    def _say(self, trouble: str) -> None:
-        if trouble and trouble != self._trouble:
-            log.warning("waiting: %s", trouble)
-        elif self._trouble and not trouble:
-            log.info("going on")
-        self._trouble = trouble
+    def _say(self, what: str, trouble: str) -> None:
+        before = self._trouble.get(what, "")
+        if trouble and trouble != before:
+            log.warning("%s: %s", what, trouble)
+        elif before and not trouble:
+            log.info("%s: going on", what)
+        self._trouble[what] = trouble
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -57,8 +57,7 @@ class JobQueue:
         """Return the job that is being done, else the oldest that waits; None: there is none."""
         oldest = sa.select(_job).where(_job.c.state.in_(OPEN))
         oldest = oldest.order_by(_job.c.state == WAITING, _job.c.asked_at, _job.c.job_id).limit(1)
-        with self.catalogue.transaction() as connection:
-            row = connection.execute(oldest).first()
+        row = self.catalogue.read(lambda connection: connection.execute(oldest).first())
         return _read(row) if row else None
 
     def began(self, job_id: str, flower_run: str) -> bool:
@@ -117,15 +116,14 @@ class JobQueue:
 
     def find(self, job_id: str) -> Job | None:
         """Return one job; None: there is none of that id."""
-        with self.catalogue.transaction() as connection:
-            row = connection.execute(sa.select(_job).where(_job.c.job_id == job_id)).first()
+        wanted = sa.select(_job).where(_job.c.job_id == job_id)
+        row = self.catalogue.read(lambda connection: connection.execute(wanted).first())
         return _read(row) if row else None
 
     def list(self, limit: int = 100) -> list[Job]:
         """Return the latest jobs, newest first."""
         latest = sa.select(_job).order_by(_job.c.asked_at.desc(), _job.c.job_id.desc()).limit(limit)
-        with self.catalogue.transaction() as connection:
-            return [_read(row) for row in connection.execute(latest)]
+        return [_read(row) for row in self.catalogue.read(lambda c: c.execute(latest).all())]
 
     def _asked(self, job_id: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         content = canonical_json(dict(arguments))

@@ -1,7 +1,6 @@
 """One question to nodes: push, poll, and take what comes by the deadline."""
 
 import logging
-import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,7 +12,7 @@ from flwr.serverapp import Grid
 
 from federation.errors import FedprintError
 from federation.identity import Identity
-from federation.messages import JobHeader, Request, SiteReply
+from federation.messages import CODE, JobHeader, Request, SiteReply
 from federation.sealed_record import ReplyKey, seal_request
 
 log = logging.getLogger("fedprint.hub")
@@ -21,8 +20,6 @@ log = logging.getLogger("fedprint.hub")
 NO_REPLY = "no-reply"
 INVALID_REPLY = "invalid-reply"
 FAILED = "failed"
-CODE = re.compile(r"[a-z0-9-]{1,40}")
-"""What the reason for a missing answer looks like."""
 
 _LONGEST_POLL_S, _SHORTEST_POLL_S = 0.2, 0.005
 _NODES_GRACE_S = 30.0

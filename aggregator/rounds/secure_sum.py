@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from aggregator.rounds.round import CODE, FAILED, NO_REPLY, Asking, RoundResult, ask_every_node, ask_sites
+from aggregator.rounds.round import FAILED, NO_REPLY, Asking, RoundResult, ask_every_node, ask_sites
 from aggregator.rounds.round_files import Closed, Departed
 from aggregator.rounds.round_store import KeptRound, RoundStore
 from federation.errors import (
@@ -24,7 +24,7 @@ from federation.errors import (
     StoreError,
 )
 from federation.identity import Identity
-from federation.messages import DONE
+from federation.messages import CODE, DONE
 from federation.round_messages import (
     ADVERTISE,
     CONFIRM,

@@ -65,7 +65,7 @@ _LOOK_S = 0.1
 _DYING_S = 6.0
 _RETRIED = frozenset({502, 503, 504})
 _FORBIDDEN, _PRECONDITION = 403, 412
-_PLAIN = re.compile(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)?")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _ADMITTED = {"valid_license": "approved by this site"}
 
 log = logging.getLogger("fedprint.site")
@@ -210,7 +210,7 @@ class GuardedNode:
 
     def _looked_at(self, run: Run) -> Run:
         """A run is the hub's word: what it calls itself becomes the name of a folder."""
-        names_are_plain = all(_PLAIN.fullmatch(name) for name in (run.fab_id, run.fab_version))
+        names_are_plain = all(_PLAIN.fullmatch(name) for name in (*run.fab_id.split("/", 1), run.fab_version))
         if not names_are_plain or run.primary_task_type == TaskType.AGENT_APP:
             log.error("run %d asks for something else than our app and is refused", run.run_id)
             self._strange.add(run.run_id)

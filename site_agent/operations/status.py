@@ -15,6 +15,7 @@ from federation.operations.words import (
     say_disk,
     say_expiries,
     say_moment,
+    say_number,
     say_problems,
     say_processes,
 )
@@ -71,7 +72,7 @@ def next_steps(reading: SiteReading) -> Iterator[str]:
     elif not runs:
         yield "`fedprint site serve FOLDER` starts the site"
     elif not reading.link.connected:
-        yield "`fedprint site check site.toml` says what stands between this site and the hub"
+        yield "`fedprint site check FOLDER` says what stands between this site and the hub"
     if reading.disk is not None and not reading.disk.is_enough:
         yield "free space on the disk: nothing can be recorded soon, and then nothing leaves"
     if reading.n_waiting:
@@ -120,9 +121,9 @@ def _told(reading: SiteReading) -> Iterator[tuple[str, str]]:
     if reading.activity is not None:
         known = reading.activity
         last = f", the last one on {say_moment(known.last_sent)}" if known.last_sent else ""
-        yield "sent", f"{known.replies} replies, {say_bytes(known.n_bytes)}{last}"
+        yield "sent", f"{say_number(known.replies, 'message')}, {say_bytes(known.n_bytes)}{last}"
     if reading.n_waiting is not None:
-        yield "waiting", f"{reading.n_waiting} app bundles for approval"
+        yield "waiting", f"{say_number(reading.n_waiting, 'app bundle')} for approval"
     yield "ends", say_expiries(expiries(reading.ends, reading.at))
     yield "disk", say_disk(reading.disk)
 

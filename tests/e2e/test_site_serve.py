@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from flower_hub import SITE_APP, Hub, environment, free_port, kill_group, wait_until
+from loose_cable import LooseCable
 from served_site import Authority, public_node_key, write_site
 from typer.testing import CliRunner
 
@@ -66,9 +67,17 @@ def hub(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def site(hub, tmp_path_factory):
+def cable(hub):
+    """Return what connects the site to the hub."""
+    cable = LooseCable(hub.port)
+    yield cable
+    cable.close()
+
+
+@pytest.fixture(scope="module")
+def site(hub, cable, tmp_path_factory):
     path = tmp_path_factory.mktemp("site")
-    folder = write_site(path / "site", hub.authority, hub.address, free_port())
+    folder = write_site(path / "site", hub.authority, f"127.0.0.1:{cable.port}", free_port(), free_port())
     hub.register(public_node_key(folder.node_key))
     served = ServedSite(folder, path / "flower")
     wait_until(lambda: served.link.connected, "the connection")
@@ -154,6 +163,19 @@ def test_a_message_whose_process_is_killed_gets_an_answer(orders, site, tmp_path
     wait_until(lambda: not is_alive(working), "the end of the ClientApp")
 
 
+def test_an_answer_survives_a_cut_of_the_connection(orders, site, cable, tmp_path):
+    begun, enough = tmp_path / "begun", tmp_path / "enough"
+    reply = orders.send("nap", begun=str(begun), enough=str(enough))
+    wait_until(begun.exists, "the ClientApp's start")
+    cable.cut()
+    enough.touch()
+    wait_until(lambda: not site.link.connected, "the loss")
+    assert "nothing listens" in site.link.last_error or "cannot be reached" in site.link.last_error
+    cable.mend()
+    assert orders.answer(reply) == {"text": "slept"}
+    assert site.link.connected
+
+
 def test_a_revoked_bundle_no_longer_runs(orders, site):
     (approved,) = site.bundles.approved()
     kept = site.bundles.read(approved.digest)
@@ -210,7 +232,7 @@ def told_by_node(tmp_path):
     running = []
 
     def told(authority, address):
-        folder = write_site(tmp_path / "site", authority, address, free_port())
+        folder = write_site(tmp_path / "site", authority, address, free_port(), free_port())
         write_atomically(folder.superexec_secret, b"secret")
         command = [sys.executable, "-m", "site_agent.flower.supernode_guard", folder.path]
         running.append(subprocess.Popen(command, env=environment(tmp_path / "home"), start_new_session=True))

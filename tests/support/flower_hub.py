@@ -16,7 +16,7 @@ from served_site import Authority
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-PATIENCE_S = float(os.environ.get("P", 180))
+PATIENCE_S = 180
 
 _PROJECT = """
 [project]
@@ -96,6 +96,15 @@ def fail(message, context):
 @app.query("environment")
 def environment(message, context):
     return answer(message, names=sorted(os.environ))
+
+
+@app.query("nap")
+def nap(message, context):
+    order = message.content["order"]
+    Path(order["begun"]).touch()
+    while not Path(order["enough"]).exists():
+        time.sleep(0.05)
+    return answer(message, text="slept")
 
 
 @app.query("hang")

@@ -53,8 +53,9 @@ class Authority:
         return paths
 
 
-def write_site(path: Path, authority: Authority, address: str, runtime_port: int = 9094) -> SiteFolder:
-    """Write the folder of a site that may be served."""
+def write_site(path: Path, authority: Authority, address: str, *ports: int) -> SiteFolder:
+    """Write the folder of a site that may be served; ports are those of the runtime and the metrics."""
+    runtime_port, metrics_port = ports or (9094, 9465)
     folder = SiteFolder(path)
     folder.state.mkdir(parents=True)
     folder.ca_certificate.parent.mkdir()
@@ -68,6 +69,7 @@ consortium = "Test"
 public_key = "{HUB_KEY}"
 [serve]
 runtime_port = {runtime_port}
+metrics_port = {metrics_port}
 [[dataset]]
 format = "npz"
 task = "digits"

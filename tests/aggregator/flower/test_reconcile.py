@@ -1,7 +1,9 @@
+import pytest
 from memberships import NODE_KEY, membership
 
 from aggregator.flower.control import FlowerNode
 from aggregator.flower.reconcile import reconcile
+from federation.errors import DeploymentError
 from federation.node_key import new_node_key, pem_of_public_text, public_text, read_node_key
 
 OTHER_KEY = public_text(read_node_key(new_node_key()))
@@ -56,6 +58,19 @@ def test_a_key_under_another_name_is_replaced():
     register = Register(bern=NODE_KEY)
     reconcile(register, members(anna=NODE_KEY))
     assert register.changes == [("unregister", "bern"), ("register", "anna")]
+
+
+def test_one_that_cannot_be_registered_does_not_keep_the_others_out():
+    class Refusing(Register):
+        def register(self, name, node_key):
+            if name == "anna":
+                raise DeploymentError("refused")
+            super().register(name, node_key)
+
+    register = Refusing()
+    with pytest.raises(DeploymentError, match="refused"):
+        reconcile(register, members(anna=NODE_KEY, bern=OTHER_KEY))
+    assert register.changes == [("register", "bern")]
 
 
 def test_nothing_changes_where_nothing_did():

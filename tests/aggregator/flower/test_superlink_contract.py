@@ -1,5 +1,6 @@
 """What the guard expects of Flower's private names; fails loudly when Flower is upgraded."""
 
+import sqlite3
 import tomllib
 from dataclasses import fields
 from importlib import import_module
@@ -12,7 +13,7 @@ from hub_folders import write_hub
 
 from aggregator.config import HubConfig
 from aggregator.flower.startup import FLOWER_VERSION
-from aggregator.flower.superlink_guard import build_app, environment, listeners
+from aggregator.flower.superlink_guard import build_app, compact, environment, listeners
 from federation.config_file import read_config
 
 SETTINGS = {
@@ -98,6 +99,27 @@ def test_flower_reads_what_it_is_told_by_environment(folder):
     assert constants.FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION in told
     assert "FLWR_DISABLE_UPDATE_CHECK" in source_of("flwr.supercore.update_check")
     assert "FLWR_TELEMETRY_ENABLED" in source_of("flwr.supercore.telemetry")
+
+
+def test_the_state_gives_back_the_room_of_what_was_deleted(tmp_path):
+    path = tmp_path / "state.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table message (content blob)")
+        connection.execute("insert into message values (?)", (b"readable" * 100_000,))
+        connection.commit()
+        connection.execute("delete from message")
+    connection.close()
+    compact(path)
+    assert path.stat().st_size < 20_000
+    assert b"readable" not in path.read_bytes()
+
+
+def test_a_state_that_is_no_database_is_left_alone(tmp_path):
+    path = tmp_path / "state.db"
+    path.write_bytes(b"something else" * 100)
+    compact(path)
+    compact(tmp_path / "none.db")
+    assert path.read_bytes() == b"something else" * 100
 
 
 def source_of(module):

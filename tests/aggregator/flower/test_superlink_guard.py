@@ -176,6 +176,14 @@ def test_the_client_registers_and_unregisters_nodes(link, control):
     assert control.nodes() == []
 
 
+def test_a_key_may_be_registered_again_after_it_was_unregistered(link, control):
+    for _ in range(2):
+        control.register("anna", NODE_KEY)
+        (node,) = control.nodes()
+        control.unregister(node)
+    assert control.nodes() == []
+
+
 def test_the_client_starts_and_stops_runs(control):
     run_id = control.start_run({"job-id": "j", "hub-config": "/somewhere/hub.toml"})
     assert control.run(run_id).status == "pending"
