@@ -26,8 +26,8 @@ OUTCOME = Outcome("pretraining", "auroc", 0, "anna/t", "bern/t", 0.7, 0.6)
 
 
 @pytest.fixture
-def catalogue(tmp_path):
-    store = Catalogue(tmp_path / "catalogue.sqlite", create=True)
+def catalogue(place, tmp_path):
+    store = Catalogue(place, create=True)
     hub, anna = make_identity("hub", tmp_path), make_identity("anna", tmp_path)
     fingerprints = [make_fingerprint(anna, task, SPACE, seed=i) for i, task in enumerate("ttu")]
     with store.writing() as writer:
