@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loopback import Consortium, Task, kill, kill_group
+from loopback import Consortium, Task, kill, kill_tree
 
 from aggregator.jobs.job import DONE
 from federation.fingerprint import Fingerprint
@@ -76,7 +76,7 @@ class Case:
                 missing = self.consortium.summary(job.job_id)["missing"]
                 if not missing:
                     return reasons
-                reasons += [f"{each['site']}: {each['reason']}" for each in missing]
+                reasons += [f"{each['site']}: {each['code']}" for each in missing]
             self.consortium.wait_for_sites()
             self.jobs.append(self.consortium.ask())
         raise AssertionError(f"not complete after {_ASKED_AGAIN} jobs: {reasons}{self.consortium.tails()}")
@@ -146,15 +146,16 @@ def once_it_is_admitted(case: Case, site: str) -> None:
     path, names = case.consortium.hub.path / "catalogue.sqlite", [task.name for task in case.tasks]
     asks = f"SELECT count(*) FROM fingerprint WHERE task IN ({','.join('?' * len(names))})"
 
-    def admitted() -> bool:
-        with (
-            suppress(sqlite3.OperationalError),
-            closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as found,
-        ):
-            return found.execute(asks, names).fetchone()[0] > 0
-        return False
+    see(lambda: count_rows(path, asks, names), "the admission")
 
-    see(admitted, "the admission")
+
+def count_rows(catalogue: Path, asks: str, values: list) -> int:
+    """Return what a query counts in a catalogue that others write."""
+    try:
+        with closing(sqlite3.connect(f"{catalogue.as_uri()}?mode=ro", uri=True)) as rows:
+            return rows.execute(asks, values).fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
 
 
 def once_a_step_is_closed(step: str) -> Callable[[Case, str], None]:
@@ -215,22 +216,3 @@ def whole_hub(case: Case, site: str) -> None:
     """The machine loses its power, and comes back."""
     kill_tree(case.consortium.process)
     case.consortium.serve_hub()
-
-
-def kill_tree(process) -> None:
-    """Kill a process and everything that descends from it, all at once."""
-    pids = descendants(process.pid)
-    for pid in (process.pid, *pids):
-        kill(pid)
-    kill_group(process)
-
-
-def descendants(pid: int) -> list[int]:
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for known in found:
-        found += [child for child, parent in parents.items() if parent == known]
-    return found[1:]
