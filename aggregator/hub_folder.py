@@ -95,6 +95,11 @@ class HubFolder:
         return self.flower / "superexec.secret"
 
     @property
+    def task_tokens(self) -> Path:
+        """What the aggregator's processes show to the SuperLink, a file for each while it runs."""
+        return self.flower / "tokens"
+
+    @property
     def runs(self) -> Path:
         """Locks of the aggregator's processes: ``FLOWER_RUN.lock``, held while a process works."""
         return self.flower / "runs"

@@ -43,6 +43,7 @@ def init(
 ) -> None:
     """Found a consortium: keys, certificate authority, certificate and a commented hub.toml."""
     from aggregator.founding import Founding, ImportedTls, found_hub
+
     if database is not None:
         refuse_password(CataloguePlace(database, folder))
     others = ca_key, server_certificate, server_key

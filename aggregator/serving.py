@@ -3,7 +3,6 @@
 import os
 import socket
 import sys
-from pathlib import Path
 
 from aggregator.flower.secrets import make_secrets
 from aggregator.flower.startup import check_startup
@@ -53,7 +52,7 @@ def prepare(folder: HubFolder, *, json: bool = False) -> tuple[Program, ...]:
     check_startup(folder, hub.serve)
     check_ports_are_free(hub.serve)
     told = environment(folder) | logs.environment(json=json, member=hub.consortium)
-    return tuple(Program(name, command, told) for name, command in _commands(folder, hub.serve).items())
+    return tuple(Program(name, command, told) for name, command in _commands(folder).items())
 
 
 def check_ports_are_free(serve: ServeConfig) -> None:
@@ -81,18 +80,13 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _commands(folder: HubFolder, serve: ServeConfig) -> dict[str, tuple[str, ...]]:
-    """Name → program and arguments, in the order of starting; secrets are named by their files."""
+def _commands(folder: HubFolder) -> dict[str, tuple[str, ...]]:
+    """Name → program and arguments, in the order of starting; no secret is among them."""
     place = str(folder.path.resolve())
-    superexec = (
-        str(Path(sys.executable).parent / "flower-superexec"),
-        "--insecure",  # the operator's port is on loopback and speaks plain HTTP
-        *("--runtime-api-address", f"{LOOPBACK}:{serve.operator_port}"),
-        *("--superexec-auth-secret-file", str(folder.superexec_secret.resolve())),
-    )
+    python = (sys.executable, "-P", "-m")  # -P: what lies in the working directory is not imported
     return {
-        SUPERLINK: (sys.executable, "-m", "aggregator.flower.superlink_guard", place),
-        SUPEREXEC: superexec,
-        JOBS: (sys.executable, "-m", "aggregator.jobs.process", place),
-        METRICS: (sys.executable, "-m", "aggregator.operations.server", place),
+        SUPERLINK: (*python, "aggregator.flower.superlink_guard", place),
+        SUPEREXEC: (*python, "aggregator.flower.superexec_guard", place),
+        JOBS: (*python, "aggregator.jobs.process", place),
+        METRICS: (*python, "aggregator.operations.server", place),
     }

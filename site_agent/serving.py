@@ -58,7 +58,9 @@ def programs(folder: SiteFolder, config: SiteConfig, json_logs: bool) -> tuple[P
         **logs.environment(json=json_logs, member=config.name),
     }
     return tuple(
-        Program(name, (sys.executable, "-m", module, place), environment) for name, module in _MODULES.items()
+        # -P: what lies in the working directory is not imported
+        Program(name, (sys.executable, "-P", "-m", module, place), environment)
+        for name, module in _MODULES.items()
     )
 
 

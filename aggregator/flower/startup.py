@@ -33,7 +33,7 @@ def check_startup(folder: HubFolder, serve: ServeConfig) -> None:
         DeploymentError: If something that guards it is missing, open to others, or not what was tested.
         StoreError: If a file cannot be read.
     """
-    _check_flower()
+    check_flower()
     _check_environment()
     _check_ports(serve)
     check_private(folder.server_key, "the key of the server certificate")
@@ -45,7 +45,12 @@ def check_startup(folder: HubFolder, serve: ServeConfig) -> None:
         check_private(folder.flower_state, "Flower's state database")
 
 
-def _check_flower() -> None:
+def check_flower() -> None:
+    """Raise if another version of Flower is installed than the guards are made for.
+
+    Raises:
+        DeploymentError: If it is.
+    """
     found = version("flwr")
     if found != FLOWER_VERSION:
         raise DeploymentError(

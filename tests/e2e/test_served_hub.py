@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from served_hub import FEDPRINT, ServedHub, wait_until
@@ -66,6 +67,10 @@ def test_a_killed_aggregator_and_a_killed_superlink_cost_an_attempt_and_no_job(s
     job_id = served.ask("fingerprint")
     wait_until(lambda: any(served.folder.runs.glob("*.lock")), "the begin of work")
     for pid in served.aggregator_pids():
+        (token,) = served.folder.task_tokens.iterdir()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert token.read_bytes() not in words
+        assert str(token).encode() in words
         os.kill(pid, signal.SIGKILL)
     assert finished(served, job_id)["missing"] == []
     assert served.job(job_id).attempts == 2

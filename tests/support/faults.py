@@ -10,9 +10,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loopback import Consortium, Task, kill, kill_group
+import numpy as np
+from loopback import PATIENCE_S, Consortium, Task, kill, kill_tree
 
 from aggregator.jobs.job import DONE
+from aggregator.matrix import read
 from federation.fingerprint import Fingerprint
 from federation.privacy.accounting import rho_for
 from site_agent.events import SENT
@@ -23,7 +25,7 @@ _ASKED_AGAIN = 4
 
 def see(condition: Callable[[], object], what: str) -> None:
     """Wait for a moment, looking all the time."""
-    limit = time.monotonic() + 240
+    limit = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > limit:
             raise AssertionError(f"{what} was not seen")
@@ -76,7 +78,7 @@ class Case:
                 missing = self.consortium.summary(job.job_id)["missing"]
                 if not missing:
                     return reasons
-                reasons += [f"{each['site']}: {each['reason']}" for each in missing]
+                reasons += [f"{each['site']}: {each['code']}" for each in missing]
             self.consortium.wait_for_sites()
             self.jobs.append(self.consortium.ask())
         raise AssertionError(f"not complete after {_ASKED_AGAIN} jobs: {reasons}{self.consortium.tails()}")
@@ -84,11 +86,18 @@ class Case:
     def verify(self) -> None:
         """Nothing is lost: the catalogue is complete; nothing is paid twice: ledgers are whole and say so."""
         with self.consortium.catalogue() as catalogue:
-            entries = {e.fingerprint.key: e.fingerprint for e in catalogue.entries(self.consortium.space)}
-        assert set(entries) == self.addresses
+            ever = [entry for entry in catalogue.entries(self.consortium.space) if self._is_mine(entry)]
+            compared = read(catalogue, self.consortium.space, "js")
+        entries = {entry.fingerprint.key: entry.fingerprint for entry in ever if entry.current}
+        assert (set(entries), len(ever)) == (self.addresses, len(self.addresses)), sorted(entries)
+        assert self.addresses <= set(compared.keys)
+        assert np.isfinite(compared.values).all()
         for task in self.tasks:
             for site in task.sites:
                 self._verify_charges(site, task, entries)
+
+    def _is_mine(self, entry) -> bool:
+        return entry.fingerprint.card.task in {task.name for task in self.tasks}
 
     def _verify_charges(self, site: str, task: Task, entries: dict[str, Fingerprint]) -> None:
         charges = self.consortium.sites[site].charges(task.name)
@@ -146,15 +155,16 @@ def once_it_is_admitted(case: Case, site: str) -> None:
     path, names = case.consortium.hub.path / "catalogue.sqlite", [task.name for task in case.tasks]
     asks = f"SELECT count(*) FROM fingerprint WHERE task IN ({','.join('?' * len(names))})"
 
-    def admitted() -> bool:
-        with (
-            suppress(sqlite3.OperationalError),
-            closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as found,
-        ):
-            return found.execute(asks, names).fetchone()[0] > 0
-        return False
+    see(lambda: count_rows(path, asks, names), "the admission")
 
-    see(admitted, "the admission")
+
+def count_rows(catalogue: Path, asks: str, values: list) -> int:
+    """Return what a query counts in a catalogue that others write."""
+    try:
+        with closing(sqlite3.connect(f"{catalogue.as_uri()}?mode=ro", uri=True)) as rows:
+            return rows.execute(asks, values).fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
 
 
 def once_a_step_is_closed(step: str) -> Callable[[Case, str], None]:
@@ -215,22 +225,3 @@ def whole_hub(case: Case, site: str) -> None:
     """The machine loses its power, and comes back."""
     kill_tree(case.consortium.process)
     case.consortium.serve_hub()
-
-
-def kill_tree(process) -> None:
-    """Kill a process and everything that descends from it, all at once."""
-    pids = descendants(process.pid)
-    for pid in (process.pid, *pids):
-        kill(pid)
-    kill_group(process)
-
-
-def descendants(pid: int) -> list[int]:
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for known in found:
-        found += [child for child, parent in parents.items() if parent == known]
-    return found[1:]

@@ -62,12 +62,14 @@ class Task:
         trust: Trust mode.
         sites: Who has it.
         seed: Its images; those of an unused seed have never been sketched. None: those all cases share.
+        images: How many images every site has.
     """
 
     name: str
     trust: str
     sites: tuple[str, ...]
     seed: int | None = None
+    images: int = IMAGES
 
 
 def wait_until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S):
@@ -87,11 +89,23 @@ def command(*arguments: object) -> str:
     return done.output
 
 
-def kill_group(process: subprocess.Popen) -> None:
-    """Kill a process and all that it started, as a power cut does."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def kill_tree(process: subprocess.Popen) -> None:
+    """Kill a process and everything that descends from it, as a power cut does."""
+    for pid in (process.pid, *descendants(process.pid)):
+        kill(pid)
     process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process began, those that these began, and so on."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for known in found:
+        found += [child for child, parent in parents.items() if parent == known]
+    return found[1:]
 
 
 def kill(pid: int | None) -> bool:
@@ -177,7 +191,7 @@ class Consortium:
         self.process: subprocess.Popen | None = None
         self._prepare_network()
         self._found(database)
-        self.sites = {name: self._enrol(name) for name in sites}
+        self.sites = {name: self.enrol(name) for name in sites}
 
     # How it comes about.
 
@@ -202,9 +216,9 @@ class Consortium:
             said["serve"].update(operator_port=operator_port, metrics_port=metrics_port)
             said.update(distance="js", timeout_s=120.0, samples="all")
 
-        self._rewrite(self.hub.config, change)
+        self.rewrite(self.hub.config, change)
 
-    def _enrol(self, name: str) -> Place:
+    def enrol(self, name: str) -> Place:
         """Invite a site, let it answer, compare the number, and give it its membership."""
         invitation, place = self.path / f"{name}.invitation.json", Place(self.path / name)
         command("hub", "invite", name, "--folder", self.hub.path, "--output", invitation)
@@ -219,7 +233,7 @@ class Consortium:
             said["serve"] = {"runtime_port": runtime_port, "metrics_port": metrics_port}
             said.update(weights=self._weights, acceleration="off", trust="listen")
 
-        self._rewrite(place.folder.config, change)
+        self.rewrite(place.folder.config, change)
         return place
 
     def accept(self, place: Place) -> None:
@@ -230,13 +244,18 @@ class Consortium:
     def lead(self, name: str, port: int) -> None:
         """Let a site reach the hub by another port, once its processes start."""
         address = f"127.0.0.1:{port}"
-        self._rewrite(self.sites[name].folder.config, lambda said: said["hub"].update(address=address))
+        self.rewrite(self.sites[name].folder.config, lambda said: said["hub"].update(address=address))
 
     @staticmethod
-    def _rewrite(path: Path, change) -> None:
+    def rewrite(path: Path, change) -> None:
         said = tomllib.loads(path.read_text())
         change(said)
         path.write_text(tomli_w.dumps(said))
+
+    def configure_hub(self, **changes: object) -> None:
+        """Change the hub file, from the next job on."""
+        said = tomllib.loads(self.hub.config.read_text()) | changes
+        write_whole(self.hub.config, tomli_w.dumps(said))
 
     # What it works on.
 
@@ -253,9 +272,8 @@ class Consortium:
             for dataset in config.dataset:
                 if config.mode(dataset).value in ("private", "pooled"):
                     approve(place.state, dataset.private_card())
-        said = tomllib.loads(self.hub.config.read_text())
-        said["cohort"] = [cohort.at_hub.model_dump(mode="json", exclude_none=True) for cohort in cohorts]
-        write_whole(self.hub.config, tomli_w.dumps(said))
+        at_hub = [cohort.at_hub.model_dump(mode="json", exclude_none=True) for cohort in cohorts]
+        self.configure_hub(cohort=at_hub)
 
     def _write_tasks(self, place: Place, tasks: list[Task]) -> SiteConfig:
         said = tomllib.loads(place.folder.config.read_text())
@@ -265,14 +283,14 @@ class Consortium:
         return SiteConfig.read(place.folder.config)
 
     def _dataset(self, site: str, task: Task) -> dict[str, str]:
-        file = str(self._images(site, task.seed))
+        file = str(self._images(site, task.seed, task.images))
         return {"format": "npz", "task": task.name, "trust": task.trust, "modality": "scan", "file": file}
 
-    def _images(self, site: str, seed: int | None) -> Path:
+    def _images(self, site: str, seed: int | None, n: int) -> Path:
         path = self.path / "data" / f"{site}-{'shared' if seed is None else seed}.npz"
         if not path.exists():
             digits, k = load_digits(), SITES.index(site) if site in SITES else 3
-            part = slice(k * IMAGES, (k + 1) * IMAGES)
+            part = slice(k * n, (k + 1) * n)
             images = (digits.images[part] * 15).astype(np.uint8)
             if seed is not None:
                 images = images + np.random.default_rng([seed, k]).integers(0, 16, images.shape, np.uint8)
@@ -292,14 +310,20 @@ class Consortium:
             self.serve_site(name)
         self.wait_for_sites()
 
+    def stop(self) -> None:
+        """End all processes."""
+        for process in (self.process, *(place.process for place in self.sites.values())):
+            if process is not None:
+                kill_tree(process)
+
     def serve_hub(self) -> None:
         """Start ``fedprint hub serve``."""
-        self.process = self._start(self.hub.path / "serve.log", "hub", "serve", self.hub.path)
+        self.process = self.start(self.hub.path / "serve.log", "hub", "serve", self.hub.path)
 
     def serve_site(self, name: str) -> None:
         """Start ``fedprint site serve``."""
         place = self.sites[name]
-        place.process = self._start(place.folder.path / "serve.log", "site", "serve", place.folder.path)
+        place.process = self.start(place.folder.path / "serve.log", "site", "serve", place.folder.path)
 
     def wait_for_sites(self, *names: str) -> None:
         """Wait until sites are connected and the hub knows it."""
@@ -309,7 +333,7 @@ class Consortium:
             f"the connection of {sorted(wanted)}{self.tails()}",
         )
 
-    def _start(self, log: Path, *arguments: object) -> subprocess.Popen:
+    def start(self, log: Path, *arguments: object) -> subprocess.Popen:
         with log.open("ab") as file:
             process = subprocess.Popen(
                 [*FEDPRINT, *map(str, arguments)],
@@ -318,7 +342,7 @@ class Consortium:
                 stderr=file,
                 start_new_session=True,
             )
-        self.running.callback(kill_group, process)
+        self.running.callback(kill_tree, process)
         return process
 
     def pid(self, program: str) -> int | None:
@@ -381,7 +405,7 @@ class Consortium:
         """Return the ends of all logs."""
         logs = [*self.path.glob("*/serve.log"), *self.path.glob("*/logs/*.log")]
         return "".join(
-            f"\n== {path.relative_to(self.path)}\n" + "\n".join(path.read_text().splitlines()[-12:])
+            f"\n== {path.relative_to(self.path)}\n" + "\n".join(path.read_text().splitlines()[-4:])
             for path in logs
         )
 

@@ -6,6 +6,10 @@ from contextlib import ExitStack
 import pytest
 from faults import Case
 from loopback import SITES, Consortium, Task
+from small_disks import SmallDisks
+from tcp_proxy import TcpProxy
+
+from aggregator.config import HubConfig
 
 
 def pytest_collection_modifyitems(config, items):
@@ -22,12 +26,39 @@ def is_fault(item):
 
 
 @pytest.fixture(scope="session")
-def consortium(tmp_path_factory):
+def founded(tmp_path_factory):
+    """Return a consortium that is not served yet."""
     with ExitStack() as running:
         found = Consortium(tmp_path_factory.mktemp("consortium"), running)
         found.offer()
-        found.serve()
         yield found
+
+
+@pytest.fixture(scope="session")
+def disks(founded):
+    """Give the hub and one site small disks, where this user may."""
+    found = SmallDisks(founded.path)
+    for name in ("hub", "bern"):
+        found.move(name, 256)
+    yield found
+    founded.stop()
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def consortium(founded, disks, line):
+    """Return the consortium once everybody is connected."""
+    founded.lead("bern", line.port)
+    founded.serve()
+    return founded
+
+
+@pytest.fixture(scope="session")
+def line(founded):
+    """Return what is between one site and the hub."""
+    found = TcpProxy(HubConfig.read(founded.hub.config).serve.port)
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")
@@ -36,15 +67,31 @@ def number():
 
 
 @pytest.fixture
-def served(consortium):
-    """The consortium, with everybody connected, whatever the case before left behind."""
+def served(consortium, line):
+    """Return the consortium with everybody connected, whatever the case before left behind."""
+    line.mend()
     consortium.repair()
     return consortium
 
 
 @pytest.fixture
+def connection(served, line):
+    """Return the connection of ``bern``."""
+    yield line
+    line.mend()
+
+
+@pytest.fixture
+def small_disks(served, disks):
+    """Return the small disks of ``hub`` and ``bern``."""
+    if not disks.holds("hub"):
+        pytest.skip("only root can give a folder a disk of its own")
+    return disks
+
+
+@pytest.fixture
 def case_of(served, number):
-    """Begin a case of fingerprints: open at one site, private at the others, pooled at all if asked for."""
+    """Begin a case of fingerprints: open at one site, private at the others; or pooled at all of them."""
 
     def begin(*, pooled=False, fresh=False):
         n = next(number)
