@@ -20,6 +20,7 @@ from federation.operations.words import (
     say_processes,
 )
 from site_agent.flower.link_status import Link
+from site_agent.hub_log.standing import LogStanding
 from site_agent.operations.activity import JobSeen
 from site_agent.operations.budget_reading import BudgetLeft
 from site_agent.operations.site_reading import SiteReading
@@ -38,6 +39,7 @@ def to_json(reading: SiteReading) -> dict[str, Any]:
         "jobs": [_job_json(job, reading) for job in latest_jobs(reading)],
         "budgets": None if reading.budgets is None else [asdict(budget) for budget in reading.budgets],
         "waiting_bundles": reading.n_waiting,
+        "log": None if reading.log is None else asdict(reading.log),
         "expires": [
             {"what": e.what, "at": e.at, "days": e.days, "urgency": e.urgency.value}
             for e in expiries(reading.ends, reading.at)
@@ -69,6 +71,8 @@ def next_steps(reading: SiteReading) -> Iterator[str]:
     runs = any(process.runs for process in reading.processes or ())
     if reading.hub is None:
         yield "this site belongs to no hub: `fedprint site init INVITATION` begins one that does"
+    elif reading.log is not None and reading.log.contradiction:
+        yield f"the hub is not answered: {reading.log.contradiction}; `fedprint site verify` says more"
     elif not runs:
         yield "`fedprint site serve FOLDER` starts the site"
     elif not reading.link.connected:
@@ -124,8 +128,15 @@ def _told(reading: SiteReading) -> Iterator[tuple[str, str]]:
         yield "sent", f"{say_number(known.replies, 'message')}, {say_bytes(known.n_bytes)}{last}"
     if reading.n_waiting is not None:
         yield "waiting", f"{say_number(reading.n_waiting, 'app bundle')} for approval"
+    if reading.log is not None:
+        yield "hub's log", _say_log(reading.log)
     yield "ends", say_expiries(expiries(reading.ends, reading.at))
     yield "disk", say_disk(reading.disk)
+
+
+def _say_log(log: LogStanding) -> str:
+    seen = f"seen up to line {log.size}" if log.size else "not seen yet"
+    return f"{seen}, CONTRADICTED" if log.contradiction else seen
 
 
 def _say_link(link: Link) -> str:
