@@ -51,7 +51,10 @@ def examine(hub: OperatedHub, data: bytes, now: float) -> Candidate:
         EnrolmentError: If it does not fit.
         SignatureError: If it was altered or its sender holds other keys.
     """
-    request = Rotation.from_bytes(data) if is_rotation(data) else Enrolment.from_bytes(data)
+    return _examined(hub, Rotation.from_bytes(data) if is_rotation(data) else Enrolment.from_bytes(data), now)
+
+
+def _examined(hub: OperatedHub, request: Enrolment | Rotation, now: float) -> Candidate:
     _check_hub(hub, request)
     members = {m.site: m for m in list_members(hub.members.folder, hub.identity.public_key, now)}
     _check_keys(hub, request, members)
@@ -83,10 +86,19 @@ def approve(
             "approve, and invite the site again over another way",
         )
     with hub.deciding():
+        _check_unchanged(hub, candidate, now)
         membership = candidate.done or _issue(hub, candidate, now, days)
         if candidate.invitation is not None and not candidate.invitation.used:
             mark_used(hub, candidate.invitation, membership.serial)
     return membership
+
+
+def _check_unchanged(hub: OperatedHub, candidate: Candidate, now: float) -> None:
+    """Raise if anything was decided since: between looking and approving somebody telephones, for minutes."""
+    if _examined(hub, candidate.request, now) != candidate:
+        raise EnrolmentError(
+            f"somebody decided about {candidate.request.site} in the meantime", remedy="run the command again"
+        )
 
 
 def next_serial(hub: OperatedHub, site: str) -> int:
@@ -110,10 +122,6 @@ def lasting(now: float, days: int) -> tuple[int, int]:
 
 def _issue(hub: OperatedHub, candidate: Candidate, now: float, days: int) -> Membership:
     request = candidate.request
-    if next_serial(hub, request.site) != candidate.serial:
-        raise EnrolmentError(
-            f"somebody decided about {request.site} in the meantime", remedy="run the command again"
-        )
     keys = request.identity_key, request.node_key
     membership = Membership(
         request.site, hub.config.consortium, *keys, candidate.serial, *lasting(now, days)

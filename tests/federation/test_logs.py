@@ -128,3 +128,9 @@ def test_requests_that_succeed_are_not_logged_and_refused_ones_are(lines):
         access.info('%s - "%s %s HTTP/%s" %d', "10.0.0.7:5000", "POST", "/v1/control/start", "1.1", status)
     logging.getLogger("httpx").info("HTTP Request: 200 OK")
     assert [line["text"] for line in lines()] == ['10.0.0.7:5000 - "POST /v1/control/start HTTP/1.1" 403']
+
+
+def test_lines_without_text_are_left_out(lines):
+    logging.getLogger("flwr").info("")
+    logging.getLogger("flwr").info("here")
+    assert [line["text"] for line in lines()] == ["here"]

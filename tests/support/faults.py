@@ -10,9 +10,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loopback import Consortium, Task, kill, kill_tree
+import numpy as np
+from loopback import PATIENCE_S, Consortium, Task, kill, kill_tree
 
 from aggregator.jobs.job import DONE
+from aggregator.matrix import read
 from federation.fingerprint import Fingerprint
 from federation.privacy.accounting import rho_for
 from site_agent.events import SENT
@@ -23,7 +25,7 @@ _ASKED_AGAIN = 4
 
 def see(condition: Callable[[], object], what: str) -> None:
     """Wait for a moment, looking all the time."""
-    limit = time.monotonic() + 240
+    limit = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > limit:
             raise AssertionError(f"{what} was not seen")
@@ -84,11 +86,18 @@ class Case:
     def verify(self) -> None:
         """Nothing is lost: the catalogue is complete; nothing is paid twice: ledgers are whole and say so."""
         with self.consortium.catalogue() as catalogue:
-            entries = {e.fingerprint.key: e.fingerprint for e in catalogue.entries(self.consortium.space)}
-        assert set(entries) == self.addresses
+            ever = [entry for entry in catalogue.entries(self.consortium.space) if self._is_mine(entry)]
+            compared = read(catalogue, self.consortium.space, "js")
+        entries = {entry.fingerprint.key: entry.fingerprint for entry in ever if entry.current}
+        assert (set(entries), len(ever)) == (self.addresses, len(self.addresses)), sorted(entries)
+        assert self.addresses <= set(compared.keys)
+        assert np.isfinite(compared.values).all()
         for task in self.tasks:
             for site in task.sites:
                 self._verify_charges(site, task, entries)
+
+    def _is_mine(self, entry) -> bool:
+        return entry.fingerprint.card.task in {task.name for task in self.tasks}
 
     def _verify_charges(self, site: str, task: Task, entries: dict[str, Fingerprint]) -> None:
         charges = self.consortium.sites[site].charges(task.name)

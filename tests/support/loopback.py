@@ -405,7 +405,7 @@ class Consortium:
         """Return the ends of all logs."""
         logs = [*self.path.glob("*/serve.log"), *self.path.glob("*/logs/*.log")]
         return "".join(
-            f"\n== {path.relative_to(self.path)}\n" + "\n".join(path.read_text().splitlines()[-12:])
+            f"\n== {path.relative_to(self.path)}\n" + "\n".join(path.read_text().splitlines()[-4:])
             for path in logs
         )
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from faults import kill_tree
-from loopback import Place, command, free_ports, wait_until
+from faults import Case
+from loopback import SITES, Place, Task, command, free_ports, kill_tree, wait_until
 from typer.testing import CliRunner
 
 from aggregator.config import HubConfig
@@ -43,7 +43,7 @@ def told(served, place):
 
     def refusal():
         link = read_link(place.folder.link_status, time.time())
-        return "" if link is None or link.connected else link.last_error
+        return link.last_error if link.updated and not link.connected else ""
 
     return wait_until(refusal, f"the refusal{served.tails()}")
 
@@ -67,8 +67,10 @@ def test_the_certificate_alone_opens_no_door(served, case_of):
         assert outsider.get("/health").status_code == 200
         for path in ("control/start-run", "control/list-nodes", "runtime/acquire-task", "runtime/pull-fab"):
             assert outsider.post(f"/v1/{path}", content=b"").status_code in (401, 403, 404)
-        activate = outsider.post("/v1/fleet/activate-node", content=b"")
-        assert activate.status_code in (400, 401, 403, 404)
+        protobuf = {"content-type": "application/protobuf"}
+        for path in ("activate-node", "pull-messages", "push-messages", "get-fab"):
+            refused = outsider.post(f"/v1/fleet/{path}", content=b"", headers=protobuf)
+            assert refused.status_code in (400, 401, 403, 404), path
     case = case_of()
     case.ask()
     assert case.finish() == []
@@ -108,8 +110,10 @@ def test_a_second_site_of_the_same_name_with_other_keys_is_not_let_in(served):
     assert "anna" in str(refused.exception)
 
 
-def test_a_member_that_answers_in_another_name_is_refused(served, case_of):
-    case, liar = case_of(), served.sites["bern"]
+def test_a_member_that_answers_in_another_name_is_refused(served, number):
+    tasks = (Task(f"open-{next(number)}", "open", SITES),)
+    served.offer(*tasks)
+    case, liar = Case(served, tasks), served.sites["bern"]
     config = liar.folder.config.read_text()
     served.rewrite(liar.folder.config, lambda said: said.update(name="anna"))
     try:
@@ -121,7 +125,7 @@ def test_a_member_that_answers_in_another_name_is_refused(served, case_of):
     assert {each["site"] for each in summary["missing"]} == {"bern"}
     assert not [address for address in summary["accepted"] if address.startswith("bern/")]
     case.ask()
-    case.finish()
+    assert case.finish() == []
     case.verify()
 
 
