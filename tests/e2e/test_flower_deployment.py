@@ -33,7 +33,7 @@ from site_agent.transfer.turn import BEGUN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-PATIENCE_S = 180
+PATIENCE_S = 300
 
 
 @pytest.fixture(scope="module")
