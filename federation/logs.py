@@ -31,6 +31,9 @@ MEMBER = "FEDPRINT_LOG_MEMBER"
 _ADOPTED = ("flwr", "uvicorn", "uvicorn.access", "uvicorn.error")  # bring handlers of their own
 _QUIET = ("httpx", "httpcore", "alembic")  # say at every poll that all is well
 _ACCESS, _FIRST_REFUSAL = "uvicorn.access", 400
+_LONGEST = 8_000
+"""Characters of a text: what others send, such as the id of a bundle, must not push everything else out."""
+
 _job: ContextVar[str] = ContextVar("fedprint_job", default="")
 
 
@@ -132,8 +135,8 @@ class PlainLines(logging.Formatter):
         parts = [_moment(record), record.levelname.lower(), f"{self._process}:", _text(record)]
         parts += [f"[job {job_id}]"] if job_id else []
         parts += [f"[{code}]"] if code else []
-        told = " ".join(parts).replace("\r", "\\r").replace("\n", "\\n")
-        return _printable("\n".join(part for part in (told, _exception(record)) if part))
+        shown = (_harmless(" ".join(parts)), *map(_harmless, _exception(record).split("\n")))
+        return _printable("\n".join(line for line in shown if line))
 
 
 def _name_job(record: logging.LogRecord) -> bool:
@@ -160,9 +163,20 @@ def _moment(record: logging.LogRecord) -> str:
 def _text(record: logging.LogRecord) -> str:
     """Return the message, also of a caller whose arguments do not fit it: a log must not stop the work."""
     try:
-        return record.getMessage()
+        return _short(record.getMessage())
     except (TypeError, ValueError, KeyError):
-        return f"{record.msg!s} {record.args!r}"
+        return _short(f"{record.msg!s} {record.args!r}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text):,} characters)"
+
+
+def _harmless(line: str) -> str:
+    """Return a line in which nothing ends it, or speaks to the terminal of who reads it."""
+    return "".join(
+        c if c >= " " and c != "\x7f" and not "\x80" <= c < "\xa0" else ascii(c)[1:-1] for c in line
+    )
 
 
 def _printable(line: str) -> str:
@@ -180,4 +194,5 @@ def _code(record: logging.LogRecord) -> str:
 def _exception(record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[1] is None:
         return ""
-    return "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    text = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\n…\n{text[-_LONGEST // 2 :]}"

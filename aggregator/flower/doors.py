@@ -5,11 +5,14 @@ it is given two doors. A door decides by the path and the headers as they arrive
 peer: a proxy on the same host lends its own to everybody.
 """
 
+import asyncio
 import hmac
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -20,12 +23,39 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger("fedprint.superlink")
 
-MAXIMUM_BODY = 256 * 2**20
+MAXIMUM_BODY = 16 * 2**20
+"""Bytes of one request; Flower cuts what is larger into parts of 5 MiB."""
+
+AT_ONCE = 8
+"""Requests of one node that are served at a time; Flower's SuperNode makes 3."""
+
+_PREFIX, _KEY = b"flwr-", b"flwr-public-key"
+_PUSH = "/v1/fleet/push-"
+_LOGGED, _WINDOW_S = 20, 60.0
 
 _FLEET = re.compile(r"/v1/fleet/[a-z]+(-[a-z]+)*")
 _RUNTIME = re.compile(r"/v1/runtime/[a-z]+(-[a-z]+)*")
 _HEALTH = "/health"
 _HOST = re.compile(rb"[A-Za-z0-9.\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+
+
+class _Refusals:
+    """Logs a few refusals in every minute, and how many there were: no stranger fills the log."""
+
+    def __init__(self) -> None:
+        self._began_at, self._n = 0.0, 0
+
+    def tell(self, text: str, *values: object) -> None:
+        if time.monotonic() - self._began_at >= _WINDOW_S:
+            if self._n > _LOGGED:
+                log.warning("refused %d more requests like these", self._n - _LOGGED)
+            self._began_at, self._n = time.monotonic(), 0
+        self._n += 1
+        if self._n <= _LOGGED:
+            log.warning(text, *values)
+
+
+_refusals = _Refusals()
 
 
 class _TooLargeError(Exception):
@@ -35,13 +65,24 @@ class _TooLargeError(Exception):
 class PublicDoor:
     """Lets sites through to the fleet endpoints, and anybody to the health endpoint.
 
+    Of the body of a request nothing is read before its sender has proved to be a registered node.
+
     Args:
         app: What lies behind.
+        is_node: Whether headers prove that a registered node asks; it may take a moment.
         maximum_body: Most bytes of one request; larger messages travel in parts.
+        has_room: Whether there is room on the disk for what sites send.
     """
 
-    def __init__(self, app: App, maximum_body: int = MAXIMUM_BODY) -> None:
-        self._app, self._maximum = app, maximum_body
+    def __init__(
+        self,
+        app: App,
+        is_node: Callable[[Mapping[bytes, bytes]], bool],
+        maximum_body: int = MAXIMUM_BODY,
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._app, self._is_node, self._maximum, self._has_room = app, is_node, maximum_body, has_room
+        self._served: Counter[bytes] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -51,8 +92,29 @@ class PublicDoor:
             await _refuse(scope, send, 403, "only sites are served here")
         elif _announced(scope) > self._maximum:
             await _refuse(scope, send, 413, "the request is too large")
-        else:
+        elif scope["path"] == _HEALTH:
             await self._pass(scope, receive, send)
+        else:
+            await self._pass_node(scope, receive, send)
+
+    async def _pass_node(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = _proof(scope)
+        if not await asyncio.to_thread(self._is_node, headers):
+            await _refuse(scope, send, 401, "this is no node that may connect")
+            return
+        key = headers[_KEY]
+        if self._served[key] >= AT_ONCE:
+            await _refuse(scope, send, 503, "this node asks for too much at once")
+            return
+        if scope["path"].startswith(_PUSH) and not self._has_room():
+            await _refuse(scope, send, 503, "the hub's disk is full")
+            return
+        self._served[key] += 1
+        try:
+            await self._pass(scope, receive, send)
+        finally:
+            self._served[key] -= 1
+            self._served += Counter()  # forget who asks for nothing
 
     def _may_pass(self, scope: Scope) -> bool:
         # Flower decides by a URL that it puts together from the Host header whether to authenticate a node.
@@ -122,6 +184,12 @@ def _headers(scope: Scope, name: bytes) -> Iterable[bytes]:
     return (value for key, value in scope["headers"] if key.lower() == name)
 
 
+def _proof(scope: Scope) -> dict[bytes, bytes]:
+    """Return Flower's own headers by name; none where one is there twice, and who reads which is unclear."""
+    found = [(key.lower(), value) for key, value in scope["headers"] if key.lower().startswith(_PREFIX)]
+    return dict(found) if len(dict(found)) == len(found) else {}
+
+
 def _is_plain_host(scope: Scope) -> bool:
     """Whether there is one Host header and it holds a host, and a port perhaps, and nothing else."""
     hosts = list(_headers(scope, b"host"))
@@ -144,7 +212,7 @@ async def _pass_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
 
 async def _refuse(scope: Scope, send: Send, status: int, why: str) -> None:
     who = (scope.get("client") or ("unknown",))[0]
-    log.warning("refused %s %.80r from %s: %s", scope["method"], scope["path"], who, why)
+    _refusals.tell("refused %.16s %.80r from %s: %s", scope["method"], scope["path"], who, why)
     body = json.dumps({"detail": why}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send(

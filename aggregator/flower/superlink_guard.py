@@ -26,7 +26,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from aggregator.config import HubConfig
+from aggregator.flower.connections import HastyProtocol
 from aggregator.flower.doors import App, OperatorDoor, PublicDoor
+from aggregator.flower.node_proof import NodeProof
 from aggregator.flower.secrets import read_secret
 from aggregator.flower.startup import check_startup
 from aggregator.hub_folder import HubFolder
@@ -35,6 +37,7 @@ from federation import logs
 from federation.config_file import read_config
 from federation.errors import DeploymentError, FedprintError
 from federation.files import read_file
+from federation.operations.disk import Disk
 from federation.supervisor import EX_CONFIG
 
 log = logging.getLogger("fedprint.superlink")
@@ -145,16 +148,20 @@ class _Listener(uvicorn.Server):
         yield
 
 
-def listeners(app: App, folder: HubFolder, serve: ServeConfig) -> tuple[uvicorn.Server, uvicorn.Server]:
+def listeners(app: FastAPI, folder: HubFolder, serve: ServeConfig) -> tuple[uvicorn.Server, uvicorn.Server]:
     """Return the public server and the operator's; the first one starts and stops what they share."""
     token = read_secret(folder.operator_token, "the operator's token")
     operator = _listener(OperatorDoor(app, token), LOOPBACK, serve.operator_port, None)
-    return _listener(PublicDoor(app), serve.host, serve.port, folder), operator
+    state = app.state.linkstate_factory.state()
+    proof = NodeProof(lambda key: state.get_node_id_by_public_key(key) is not None)
+    public = PublicDoor(app, proof, has_room=lambda: Disk.of(folder.flower).is_enough)
+    return _listener(public, serve.host, serve.port, folder), operator
 
 
 def _listener(door: App, host: str, port: int, tls: HubFolder | None) -> uvicorn.Server:
     config = uvicorn.Config(
         door,
+        http=HastyProtocol,
         host=host,
         port=port,
         ssl_certfile=tls.server_certificate if tls else None,

@@ -134,3 +134,27 @@ def test_lines_without_text_are_left_out(lines):
     logging.getLogger("flwr").info("")
     logging.getLogger("flwr").info("here")
     assert [line["text"] for line in lines()] == ["here"]
+
+
+def test_what_a_stranger_sends_cannot_speak_to_a_terminal_or_begin_a_line(stream):
+    logs.configure("superlink", json=False, stream=stream)
+    try:
+        raise ValueError("\x1b]0;title\x07")
+    except ValueError:
+        logging.getLogger("flwr").exception("asked for \x1b[2J\r\nerror: \x9bfake \t ü")
+    said = stream.getvalue()
+    assert r"asked for \x1b[2J\r\nerror: \x9bfake \t ü" in said
+    assert "Traceback (most recent call last):\n" in said
+    assert not any(ord(c) < 32 and c != "\n" for c in said)
+
+
+@pytest.mark.parametrize("json_form", [True, False])
+def test_a_long_text_is_cut(stream, json_form):
+    logs.configure("superlink", json=json_form, stream=stream)
+    try:
+        raise ValueError("x" * 100_000)
+    except ValueError:
+        logging.getLogger("flwr").exception("asked for %s", "y" * 100_000)
+    said = stream.getvalue()
+    assert len(said) < 20_000
+    assert "100,010 characters" in said

@@ -1,10 +1,17 @@
 import asyncio
+import logging
 
 import pytest
 
-from aggregator.flower.doors import OperatorDoor, PublicDoor
+from aggregator.flower import doors
+from aggregator.flower.doors import AT_ONCE, OperatorDoor, PublicDoor
 
 TOKEN = "f" * 64
+NODE = (b"flwr-public-key", b"key of a node")
+
+
+def is_node(headers):
+    return headers.get(b"flwr-public-key") == NODE[1]
 
 
 async def reading_app(scope, receive, send):
@@ -16,7 +23,7 @@ async def reading_app(scope, receive, send):
     await send({"type": "http.response.body", "body": b""})
 
 
-def answer(door, path, method="POST", headers=(), body=(b"",)):
+def answer(door, path, method="POST", headers=(NODE,), body=(b"",)):
     sent = []
     parts = [{"type": "http.request", "body": part, "more_body": True} for part in body]
     parts[-1]["more_body"] = False
@@ -34,7 +41,7 @@ def answer(door, path, method="POST", headers=(), body=(b"",)):
 
 @pytest.fixture
 def public():
-    return PublicDoor(reading_app, maximum_body=100)
+    return PublicDoor(reading_app, is_node, maximum_body=100)
 
 
 @pytest.fixture
@@ -89,7 +96,7 @@ def test_ordinary_hosts_pass(host):
         return {"type": "http.request", "body": b""}
 
     scope = {"type": "http", "path": "/health", "method": "GET", "headers": [(b"host", host)]}
-    asyncio.run(PublicDoor(reading_app)(scope, receive, send))
+    asyncio.run(PublicDoor(reading_app, is_node)(scope, receive, send))
     assert sent[0]["status"] == 200
 
 
@@ -127,3 +134,71 @@ def test_web_sockets_are_closed(public):
 
     asyncio.run(public({"type": "websocket", "path": "/health"}, None, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_who_shows_no_key_another_or_two_is_refused(public):
+    assert answer(public, "/v1/fleet/push-object", headers=[]) == 401
+    assert answer(public, "/v1/fleet/push-object", headers=[(b"Flwr-Public-Key", b"other")]) == 401
+    assert answer(public, "/v1/fleet/push-object", headers=[(b"flwr-public-key", b"other"), NODE]) == 401
+
+
+def test_a_body_of_a_stranger_stays_unread(public):
+    async def receive():
+        raise AssertionError("the body was read")
+
+    sent = []
+
+    async def send(event):
+        sent.append(event)
+
+    scope = {"type": "http", "path": "/v1/fleet/push-object", "method": "POST", "headers": [(b"host", b"h")]}
+    asyncio.run(public(scope, receive, send))
+    assert sent[0]["status"] == 401
+    assert (b"connection", b"close") in sent[0]["headers"]
+
+
+def test_one_node_is_served_a_few_requests_at_a_time_and_others_beside_it():
+    inside, statuses = [], []
+
+    async def crowd():
+        go = asyncio.Event()
+
+        async def waiting_app(scope, _receive, send):
+            inside.append(scope)
+            await go.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def ask(key):
+            async def send(event):
+                statuses.append(event.get("status", 0))
+
+            headers = [(b"host", b"h"), (b"flwr-public-key", key)]
+            scope = {"type": "http", "path": "/v1/fleet/a", "method": "POST", "headers": headers}
+            await door(scope, None, send)
+
+        door = PublicDoor(waiting_app, lambda _headers: True)
+        tasks = [asyncio.create_task(ask(b"greedy")) for _ in range(AT_ONCE + 3)]
+        tasks.append(asyncio.create_task(ask(b"modest")))
+        while len(inside) < AT_ONCE + 1 or statuses.count(503) < 3:
+            await asyncio.sleep(0.01)
+        go.set()
+        await asyncio.gather(*tasks)
+        assert door._served == {}
+
+    asyncio.run(crowd())
+    assert statuses.count(200) == AT_ONCE + 1
+
+
+def test_what_sites_send_is_put_off_while_the_disk_is_full():
+    door = PublicDoor(reading_app, is_node, has_room=lambda: False)
+    assert answer(door, "/v1/fleet/push-object") == 503
+    assert answer(door, "/v1/fleet/push-messages") == 503
+    assert answer(door, "/v1/fleet/pull-messages") == 200
+
+
+def test_who_is_refused_again_and_again_does_not_fill_the_log(public, caplog, monkeypatch):
+    monkeypatch.setattr(doors, "_refusals", doors._Refusals())
+    with caplog.at_level(logging.WARNING):
+        for _ in range(200):
+            answer(public, "/v1/control/start-run")
+    assert 0 < len(caplog.records) <= 20

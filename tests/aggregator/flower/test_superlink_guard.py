@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -134,6 +135,17 @@ def test_every_fleet_endpoint_needs_the_key_of_a_node(link):
     asked = {path: link.public(path, content_type=PROTOBUF_MEDIA_TYPE) for path in endpoints("fleet")}
     assert len(asked) >= 12
     assert set(asked.values()) == {401}, asked
+
+
+def test_nothing_is_read_of_the_body_of_a_stranger(link):
+    """A stranger announces a body that is allowed, and is refused before sending any of it."""
+    with socket.create_connection(("127.0.0.1", link.serve.port), 30) as plain:
+        connection = link.tls.wrap_socket(plain, server_hostname="127.0.0.1")
+        connection.sendall(
+            b"POST /v1/fleet/push-object HTTP/1.1\r\nHost: hub\r\n"
+            b"Content-Type: application/protobuf\r\nContent-Length: 1000000\r\n\r\n"
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 401")
 
 
 def test_every_control_endpoint_needs_the_operators_token(link):
