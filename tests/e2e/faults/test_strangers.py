@@ -146,7 +146,7 @@ def test_a_newcomer_is_let_in_while_others_work_and_is_out_within_seconds(served
 
 def test_a_membership_that_expires_ends_by_itself(served, newcomer, case_of):
     path = served.hub.members / f"{newcomer.name}.json"
-    membership = Membership.from_bytes(path.read_bytes())
+    membership = Membership.from_bytes(path.read_bytes(), served.key.public_key)
     short = replace(membership, serial=membership.serial + 1, valid_until=int(time.time()) + 5)
     path.write_bytes(short.signed(served.key).to_bytes())
     wait_until(lambda: newcomer.name not in (served.nodes() or {newcomer.name}), "the end of its node", 60)
