@@ -29,6 +29,7 @@ TURN_S = 60
 
 _WRITERS_LOCK = 0x66656470  # of PostgreSQL's advisory locks, which belong to one database
 _WRITES = "fedprint_writes"
+_LOG_BYTES = 2**26  # what SQLite keeps of its log after a large transaction
 
 
 class Database:
@@ -206,6 +207,7 @@ def _file_url(place: CataloguePlace) -> sa.URL:
 def _configure_file(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says so
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     connection.execute(f"PRAGMA busy_timeout = {1000 * TURN_S}")
 
 

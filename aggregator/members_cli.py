@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from aggregator.catalogue_place import CataloguePlace
 from aggregator.members import Member, Standing
 from aggregator.operated_hub import OperatedHub
-from aggregator.options import JsonOption, print_json
+from aggregator.options import JsonOption, print_json, refuse_password
 from federation.errors import ConfigError
 from federation.files import create_atomically, write_atomically
 
@@ -43,6 +44,8 @@ def init(
     """Found a consortium: keys, certificate authority, certificate and a commented hub.toml."""
     from aggregator.founding import Founding, ImportedTls, found_hub
 
+    if database is not None:
+        refuse_password(CataloguePlace(database, folder))
     others = ca_key, server_certificate, server_key
     if ca_certificate is None and any(others):
         raise ConfigError("--ca-certificate is missing", remedy="name the authority's certificate too")

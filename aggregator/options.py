@@ -67,12 +67,21 @@ def given_url(text: str | None) -> CataloguePlace | None:
     if text is None:
         return None
     place = CataloguePlace.of(text)
+    refuse_password(place)
+    return place
+
+
+def refuse_password(place: CataloguePlace) -> None:
+    """Refuse a URL with a password on a command line.
+
+    Raises:
+        ConfigError: If it holds one.
+    """
     if place.password:
         raise ConfigError(
             f"the URL of {place} holds a password, which everybody on this machine can read",
             remedy="put it into a file that only you can read and add ?passfile=FILE to the URL",
         )
-    return place
 
 
 def open_catalogue(named: str | None) -> Catalogue:

@@ -140,8 +140,9 @@ class PlainLines(logging.Formatter):
 
 
 def _name_job(record: logging.LogRecord) -> bool:
+    """Note the job of a line, and leave out those with which Flower only makes room on a terminal."""
     record.fedprint_job = _job.get()
-    return True
+    return bool(_text(record).strip()) or bool(record.exc_info)
 
 
 def _is_refusal(record: logging.LogRecord) -> bool:

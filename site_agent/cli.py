@@ -105,10 +105,10 @@ def check(
     import json
 
     from site_agent.checking import approve_cards, check_site, described
-    from site_agent.config import SiteConfig
+    from site_agent.config import SITE_FILE, SiteConfig
     from site_agent.deployment_check.check import check_deployment, is_ready
 
-    config = config / "site.toml" if config.is_dir() else config
+    config = config / SITE_FILE if config.is_dir() else config
     site = SiteConfig.read(config)
     if approve:
         approve_cards(site, lambda card: yes or typer.confirm(f"{card}\nMay this card leave?", err=as_json))
@@ -126,7 +126,7 @@ def check(
 
 @app.command()
 def transfers(
-    config: Annotated[Path, typer.Argument(help="The site file; policy.toml lies beside it.")],
+    config: Annotated[Path, typer.Argument(help="The site file, or its folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the transfer experiments of this site: what runs, what is done, which models left, to whom."""
@@ -146,7 +146,7 @@ def transfers(
 
 @app.command()
 def rounds(
-    config: Annotated[Path, typer.Argument(help="The site file; policy.toml lies beside it.")],
+    config: Annotated[Path, typer.Argument(help="The site file, or its folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show in which cohorts' rounds this site took part, who else did, and what it cost."""

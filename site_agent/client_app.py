@@ -125,6 +125,7 @@ def _sealed_answer(
     with logs.job(asked.job_id):
         reply = seal_reply(job(site, request).to_record(site.identity), asked)
         site.state.record(SENT, job=asked.job_id, aggregator=asked.aggregator, bytes=_n_bytes(reply))
+        log.info("%s is answered; %d bytes leave", type(request).__name__, _n_bytes(reply))
         return reply
 
 

@@ -15,6 +15,8 @@ from site_agent.network.mode import Acceleration
 from site_agent.policy import POLICY_FILE
 from site_agent.serve_config import HubConnection, ServeConfig
 
+SITE_FILE = "site.toml"
+
 
 class WeightsConfig(BaseModel):
     """Where the site finds the weights of the extractor that the consortium's space names."""
@@ -132,9 +134,13 @@ class SiteConfig(BaseModel):
     def read(cls, path: Path) -> "SiteConfig":
         """Read a site file; its relative paths start at its own folder.
 
+        Args:
+            path: The file, or the folder with a ``site.toml``.
+
         Raises:
             ConfigError: If the file is missing or wrong.
         """
+        path = path / SITE_FILE if path.is_dir() else path
         folder = path.resolve().parent
         config = read_config(path, cls).resolve(folder)
         return config.model_copy(update={"policy": config.policy or folder / POLICY_FILE})

@@ -12,7 +12,7 @@ from rich.console import Console
 
 app = typer.Typer(no_args_is_help=True, help="The privacy ledger: what was spent, what is left, is it whole.")
 
-SiteArgument = Annotated[Path, typer.Argument(help="The site file; policy.toml lies beside it.")]
+SiteArgument = Annotated[Path, typer.Argument(help="The site file, or its folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

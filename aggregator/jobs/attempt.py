@@ -47,18 +47,21 @@ class Attempt:
                 self._carry_out(work)
 
     def _carry_out(self, work: Callable[[], object]) -> None:
+        log.info("the job begins")
         try:
             work()
         except StoreError as error:
             self._interrupted(str(error))
             raise _ended(error.code) from error
         except FedprintError as error:
+            log.error("the job has failed: %s", error, extra={"code": error.code})
             self.queue.failed(self.job_id, error.code, str(error))
             raise _ended(error.code) from error
         except Exception as error:
             self._interrupted(f"{type(error).__name__}: {error}")
             raise _ended(FedprintError.code) from error
         self.queue.finished(self.job_id)
+        log.info("the job is done")
 
     def _interrupted(self, reason: str) -> None:
         log.error("job %s was interrupted: %s", self.job_id, reason)

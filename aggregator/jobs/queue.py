@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from aggregator import schema
 from aggregator.jobs.job import DONE, FAILED, OPEN, RUNNING, WAITING, Job
+from aggregator.log.storage import Happening, append, is_told
 from aggregator.store import Catalogue
 from federation.canonical import canonical_json
 from federation.errors import UnknownNameError
+from federation.log.kinds import JOB_FINISHED
 
 _job = schema.job
 
@@ -55,8 +57,7 @@ class JobQueue:
         """Return the job that is being done, else the oldest that waits; None: there is none."""
         oldest = sa.select(_job).where(_job.c.state.in_(OPEN))
         oldest = oldest.order_by(_job.c.state == WAITING, _job.c.asked_at, _job.c.job_id).limit(1)
-        with self.catalogue.transaction() as connection:
-            row = connection.execute(oldest).first()
+        row = self.catalogue.read(lambda connection: connection.execute(oldest).first())
         return _read(row) if row else None
 
     def began(self, job_id: str, flower_run: str) -> bool:
@@ -87,8 +88,18 @@ class JobQueue:
         return self._change(job_id, state=DONE, code="", reason="", finished_at=self.clock())
 
     def failed(self, job_id: str, code: str, reason: str) -> bool:
-        """Record that a job cannot be done; False: it had ended before."""
-        return self._change(job_id, state=FAILED, code=code, reason=reason, finished_at=self.clock())
+        """Record that a job cannot be done; False: it had ended before.
+
+        The log is told as well, unless the process that did the work has told it.
+        """
+        unfinished = sa.and_(_job.c.job_id == job_id, _job.c.state.in_(OPEN))
+        values = {"state": FAILED, "code": code, "reason": reason, "finished_at": self.clock()}
+        with self.catalogue.transaction() as connection:
+            changed = bool(connection.execute(sa.update(_job).where(unfinished).values(**values)).rowcount)
+            if changed and not is_told(connection, JOB_FINISHED, job_id):
+                kind = connection.execute(sa.select(_job.c.kind).where(_job.c.job_id == job_id)).scalar_one()
+                append(connection, [Happening(JOB_FINISHED, job_id, {"job": kind, "code": code})])
+        return changed
 
     def get(self, job_id: str) -> Job:
         """Return one job.
@@ -105,15 +116,14 @@ class JobQueue:
 
     def find(self, job_id: str) -> Job | None:
         """Return one job; None: there is none of that id."""
-        with self.catalogue.transaction() as connection:
-            row = connection.execute(sa.select(_job).where(_job.c.job_id == job_id)).first()
+        wanted = sa.select(_job).where(_job.c.job_id == job_id)
+        row = self.catalogue.read(lambda connection: connection.execute(wanted).first())
         return _read(row) if row else None
 
     def list(self, limit: int = 100) -> list[Job]:
         """Return the latest jobs, newest first."""
         latest = sa.select(_job).order_by(_job.c.asked_at.desc(), _job.c.job_id.desc()).limit(limit)
-        with self.catalogue.transaction() as connection:
-            return [_read(row) for row in connection.execute(latest)]
+        return [_read(row) for row in self.catalogue.read(lambda c: c.execute(latest).all())]
 
     def _asked(self, job_id: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         content = canonical_json(dict(arguments))

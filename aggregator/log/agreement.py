@@ -1,11 +1,15 @@
 """Whether what the catalogue holds is what its log tells."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from aggregator import outcome_table, schema
+from aggregator.log.verify import stored_bytes
+from aggregator.members import read_members
 from federation.canonical import sha256_hex
 from federation.errors import FedprintError
 from federation.fingerprint import Fingerprint
@@ -16,6 +20,7 @@ from federation.names import task_key
 
 Row = sa.Row[Any]
 _fingerprint, _step = schema.fingerprint, schema.transfer_step
+_MEMBERSHIPS = ("approved", "rekeyed", "renewed")
 _CHANGES_OUTCOMES = (OUTCOMES, TRANSFER_OUTCOMES)
 
 
@@ -52,12 +57,12 @@ def _fingerprints(connection: sa.Connection, entries: list[Entry]) -> Iterator[s
 def _content(row: Row, told: Mapping[str, Any], name: str) -> Iterator[str]:
     """Judge a fingerprint by its own bytes."""
     try:
-        found = Fingerprint.from_bytes(bytes(row.content))
+        found = Fingerprint.from_bytes(stored_bytes(row.content))
         said = (found.fingerprint_id, found.key, found.space_id)
     except FedprintError:
         said = ("", "", "")
     whole = said == (row.fingerprint_id, task_key(row.site, row.task), row.space_id)
-    if not whole or told.get("content", digest := sha256_hex(bytes(row.content))) != digest:
+    if not whole or told.get("content", digest := sha256_hex(stored_bytes(row.content))) != digest:
         yield f"{name} is not what was accepted: its content was changed"
     if told.get("task") != task_key(row.site, row.task):
         yield f"{name} was accepted as one of {told.get('task')}"
@@ -102,5 +107,19 @@ def _steps(connection: sa.Connection, entries: Iterable[Entry]) -> Iterator[str]
     told = {str(entry.detail.get("step")): entry.detail for entry in entries if entry.kind == STEP}
     for row in connection.execute(sa.select(_step).where(_step.c.state == DONE)):
         known = told.get(row.step_id, {})
-        if known.get("code") != DONE or known.get("result") != sha256_hex(bytes(row.result or b"")):
+        if known.get("code") != DONE or known.get("result") != sha256_hex(stored_bytes(row.result)):
             yield f"step {row.step_id[:12]} of site {row.site or '(the hub)'} is not as the log tells"
+
+
+def untold_members(folder: Path, hub_key: str, entries: Iterable[Entry]) -> Iterator[str]:
+    """Yield the memberships that count and that the log does not tell of.
+
+    Args:
+        folder: The members folder; one that does not exist has no members.
+        hub_key: The hub's public key, 64 hexadecimal digits.
+        entries: All entries.
+    """
+    told = {(e.detail.get("site"), e.detail.get("serial")) for e in entries if e.kind in _MEMBERSHIPS}
+    for site, membership in read_members(folder, hub_key, time.time()).items():
+        if (site, membership.serial) not in told:
+            yield f"membership {membership.serial} of site {site} counts, and the log does not tell of it"

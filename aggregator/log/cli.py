@@ -7,7 +7,8 @@ import sqlalchemy as sa
 import typer
 
 from aggregator.config import HubConfig
-from aggregator.log.agreement import disagreements
+from aggregator.hub_folder import HubFolder
+from aggregator.log.agreement import disagreements, untold_members
 from aggregator.log.heads import last_of_each, sign_head
 from aggregator.log.proofs import prove
 from aggregator.log.verify import Verified, verify_log
@@ -35,6 +36,9 @@ def verify(
         return
     found, findings = store.read(_judged)
     signed = max(found.heads, key=lambda head: head.size, default=None)
+    if signed is not None:
+        members = HubFolder(store.place.folder).members
+        findings += untold_members(members, signed.key, found.entries)
     if sign is not None:
         if findings:
             raise LogError(

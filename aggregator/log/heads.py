@@ -100,6 +100,6 @@ def _require_own_place(stored: tuple[str, int], own: tuple[str, int]) -> None:
 def _parsed(content: bytes) -> dict[str, object]:
     try:
         value: dict[str, object] = json.loads(content)
-    except ValueError:
+    except (ValueError, TypeError):
         return {}
-    return value
+    return value if isinstance(value, dict) else {}

@@ -93,6 +93,12 @@ def leaves(connection: sa.Connection, start: int = 0, end: int | None = None) ->
         yield int(index), bytes(leaf)
 
 
+def is_told(connection: sa.Connection, kind: str, job_id: str) -> bool:
+    """Return whether the log has an entry of a kind about a job."""
+    query = sa.select(_event.c.leaf_index).where(_event.c.kind == kind, _event.c.job_id == job_id).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def _take(connection: sa.Connection, n: int) -> int:
     """Lock the counter until the end of the transaction, move it on, and return where it was."""
     moved = sa.update(_size).where(_size.c.id == _ROW).values(size=_size.c.size + n)

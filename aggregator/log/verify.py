@@ -45,7 +45,7 @@ def verify_log(connection: sa.Connection) -> Verified:
         connection: An open transaction.
     """
     rows = connection.execute(sa.select(schema.event).order_by(schema.event.c.leaf_index)).all()
-    leaves = [bytes(row.leaf) for row in rows]
+    leaves = [stored_bytes(row.leaf) for row in rows]
     hashes = [merkle.leaf_hash(leaf) for leaf in leaves]
     entries, findings = _entries(rows)
     known = _subtrees(hashes)
@@ -59,11 +59,16 @@ def verify_log(connection: sa.Connection) -> Verified:
     return Verified(len(rows), root, tuple(findings), tuple(entries), tuple(signed), tuple(witnesses))
 
 
+def stored_bytes(value: object) -> bytes:
+    """Return the bytes of a column; nothing where somebody has put something else there."""
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
+
+
 def _entries(rows: Iterable[sa.Row[tuple[object, ...]]]) -> tuple[list[Entry], list[str]]:
     entries, findings = [], []
     for index, row in enumerate(rows):
         try:
-            entry = Entry.from_leaf(bytes(row.leaf))
+            entry = Entry.from_leaf(stored_bytes(row.leaf))
         except FedprintError:
             findings.append(f"entry {row.leaf_index} is damaged")
             continue
@@ -105,7 +110,8 @@ def _size(connection: sa.Connection, found: int) -> Iterator[str]:
 
 def _nodes(connection: sa.Connection, known: Mapping[Place, bytes]) -> Iterator[str]:
     stored = {
-        (row.level, row.position): bytes(row.hash) for row in connection.execute(sa.select(schema.log_node))
+        (row.level, row.position): stored_bytes(row.hash)
+        for row in connection.execute(sa.select(schema.log_node))
     }
     for place in sorted(known.keys() | stored.keys()):
         if known.get(place) != stored.get(place):

@@ -66,8 +66,7 @@ class Witnessing:
             log.exception("the log was not witnessed")
 
     def _ask(self, nodes: Mapping[str, int]) -> None:
-        with self.catalogue.transaction() as connection:
-            last = heads.last_of_each(heads.cosigned_heads(connection), self._log_id)
+        last = heads.last_of_each(self.catalogue.read(heads.cosigned_heads), self._log_id)
         since = {site: last[site].signed.size if site in last else 0 for site in nodes}
         signed, found = self._show(since, nodes, last)
         behind = {site: reply.size for site, reply in found.replies.items() if reply.code == BEHIND}

@@ -49,16 +49,19 @@ def read_catalogue(catalogue: Catalogue) -> CatalogueReading:
         StoreError: If it cannot be read.
     """
     latest = tuple(JobQueue(catalogue).list(_LATEST))
-    with catalogue.transaction() as connection:
-        return CatalogueReading(
-            jobs=_by_two(connection, _job.state),
-            attempts=dict(_rows(connection, sa.select(_job.kind, sa.func.sum(_job.attempts)), _job.kind)),
-            failures=_by_two(connection, _job.code, _job.state == FAILED),
-            last_finished=_last_finished(connection),
-            fingerprints=_count(connection, schema.fingerprint, schema.fingerprint.c.current),
-            log_entries=_count(connection, schema.event),
-            latest=latest,
-        )
+    return catalogue.read(lambda connection: _reading(connection, latest))
+
+
+def _reading(connection: sa.Connection, latest: tuple[Job, ...]) -> CatalogueReading:
+    return CatalogueReading(
+        jobs=_by_two(connection, _job.state),
+        attempts=dict(_rows(connection, sa.select(_job.kind, sa.func.sum(_job.attempts)), _job.kind)),
+        failures=_by_two(connection, _job.code, _job.state == FAILED),
+        last_finished=_last_finished(connection),
+        fingerprints=_count(connection, schema.fingerprint, schema.fingerprint.c.current),
+        log_entries=_count(connection, schema.event),
+        latest=latest,
+    )
 
 
 def _by_two(

@@ -8,7 +8,7 @@ from pathlib import Path
 from aggregator.catalogue_place import CataloguePlace
 from aggregator.config import HubConfig
 from aggregator.hub_folder import HubFolder
-from aggregator.members import Member, list_members
+from aggregator.members import Member, Standing, list_members
 from aggregator.operations.catalogue_reading import CatalogueReading, read_catalogue
 from aggregator.store import Catalogue
 from federation.config_file import read_config
@@ -46,12 +46,12 @@ class HubReading:
 
     @property
     def ends(self) -> dict[tuple[str, str], float]:
-        """Kind and name → when a certificate or membership ends."""
+        """Kind and name → when a certificate or a membership that was not revoked ends."""
         certificates = {("certificate", name): at for name, at in (self.certificates or {}).items()}
         memberships = {
             ("membership", member.site): float(member.membership.valid_until)
             for member in self.members or ()
-            if member.membership is not None
+            if member.membership is not None and member.standing is not Standing.REVOKED
         }
         return certificates | memberships
 

@@ -18,6 +18,7 @@ from federation.operations.words import (
     say_disk,
     say_expiries,
     say_moment,
+    say_number,
     say_problems,
     say_processes,
 )
@@ -69,13 +70,11 @@ def next_steps(reading: HubReading) -> Iterator[str]:
 
 
 def _renewals(reading: HubReading) -> Iterator[str]:
-    out = {member.site for member in reading.members or () if member.standing is Standing.REVOKED}
     for expiry in expiries(reading.ends, reading.at):
         kind, _, name = expiry.what.partition(" ")
-        if expiry.urgency is Urgency.OK or name in out:
-            continue
         renewal = f"hub renew {name}" if kind == "membership" else "hub renew-certificate"
-        yield f"{expiry}: `fedprint {renewal}`"
+        if expiry.urgency is not Urgency.OK:
+            yield f"{expiry}: `fedprint {renewal}`"
 
 
 def _about_jobs(reading: HubReading) -> Iterator[str]:
@@ -143,7 +142,10 @@ def _told(reading: HubReading) -> Iterator[tuple[str, str]]:
 
 def _told_of_catalogue(known: CatalogueReading) -> Iterator[tuple[str, str]]:
     n_running = sum(n for (_, state), n in known.jobs.items() if state == RUNNING)
-    yield "catalogue", f"{known.fingerprints} fingerprints, {known.log_entries} entries of the log"
+    yield (
+        "catalogue",
+        f"{say_number(known.fingerprints, 'fingerprint')}, log of {say_number(known.log_entries, 'line')}",
+    )
     yield "queue", f"{n_running} running, {known.waiting} waiting"
 
 

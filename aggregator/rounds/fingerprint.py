@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 from aggregator import matrix
 from aggregator.config import HubConfig
 from aggregator.intake import admit_reply
+from aggregator.jobs.job import FINGERPRINT
 from aggregator.log.job_record import recorded_job, tell_finished
 from aggregator.log.told import told_of
 from aggregator.log.witness import Witnessing
@@ -34,9 +35,6 @@ from federation.messages import (
 from federation.space import Space
 
 log = logging.getLogger("fedprint.hub")
-
-JOB = "fingerprint"
-"""What the log calls a job that fingerprints the consortium."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
     distance = distances.chosen(space, hub.distance)
     catalogue = Catalogue(hub.catalogue, create=True)
     try:
-        with recorded_job(catalogue, job_id, JOB):
+        with recorded_job(catalogue, job_id, FINGERPRINT):
             with catalogue.writing() as writer:
                 writer.add_space(space)
             answers = _ask_for_fingerprints(grid, aggregator, hub, space, job_id)
@@ -92,7 +90,7 @@ def run_fingerprint_job(grid: Grid, hub: HubConfig, job_id: str) -> Summary:
             )
             with catalogue.writing() as writer:
                 writer.finish_run(job_id, space, asdict(summary))
-                tell_finished(writer, job_id, JOB)
+                tell_finished(writer, job_id, FINGERPRINT)
         witnesses = {**pooled.nodes, **answers.nodes}
         Witnessing(grid, aggregator, job_id, hub.roster, catalogue, hub.members).ask(witnesses)
     finally:

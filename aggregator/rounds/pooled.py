@@ -17,8 +17,9 @@ import federation
 from aggregator.cohort_config import CohortConfig
 from aggregator.config import HubConfig
 from aggregator.intake import admit
+from aggregator.jobs.job import CALIBRATE
 from aggregator.log.job_record import recorded_job, tell_finished
-from aggregator.log.told import told_of
+from aggregator.log.told import told_of, told_of_round
 from aggregator.log.witness import Witnessing
 from aggregator.rounds.missing import Missing
 from aggregator.rounds.round_store import FINISHED, OPENED, KeptRound, RoundStore, same_question
@@ -44,9 +45,6 @@ from federation.secagg.terms import Terms, honest_shares
 from federation.space import Space
 
 log = logging.getLogger("fedprint.hub")
-
-CALIBRATION = "calibrate"
-"""What the log calls a job that opens sums alone."""
 
 ARITHMETIC = "pooled"
 """What the provenance of a sum says where a site's names how its network was executed."""
@@ -136,10 +134,10 @@ def run_calibration_job(grid: Grid, hub: HubConfig, job_id: str, cohort: str = "
         with catalogue.writing() as writer:
             writer.add_space(space)
         own = hub.model_copy(update={"cohort": asked})
-        with recorded_job(catalogue, job_id, CALIBRATION):
+        with recorded_job(catalogue, job_id, CALIBRATE):
             found = run_pooled_rounds(grid, aggregator, own, space, catalogue, job_id)
             with catalogue.writing() as writer:
-                tell_finished(writer, job_id, CALIBRATION)
+                tell_finished(writer, job_id, CALIBRATE)
         Witnessing(grid, aggregator, job_id, hub.roster, catalogue, hub.members).ask(found.nodes)
         return found
     finally:
@@ -218,7 +216,7 @@ class _Pooling:
 
     def tell(self, kept: KeptRound) -> None:
         """Write into the catalogue's record what became of a round."""
-        self.record(ROUND, **_told(kept))
+        self.record(ROUND, **told_of_round(kept))
 
     def record(self, kind: str, **detail: Any) -> None:
         """Append to the catalogue's record."""
@@ -281,7 +279,7 @@ class _Pooling:
         with self.catalogue.writing() as writer:
             writer.add_fingerprint(admitted)
             writer.add_event(ACCEPTED, self.job_id, **told_of(admitted, found.contributors))
-            writer.add_event(ROUND, self.job_id, **_told(found.kept))
+            writer.add_event(ROUND, self.job_id, **told_of_round(found.kept))
         found.kept.finish(admitted.fingerprint_id)
 
     def _fingerprint(self, cohort: CohortConfig, release: PooledRelease, found: SumResult) -> Fingerprint:
@@ -297,12 +295,6 @@ class _Pooling:
             privacy=release.statement(self.space, n),
             provenance=Provenance(federation.__version__, SamplingPlan(None), ARITHMETIC, None),
         ).signed_by(self.aggregator)
-
-
-def _told(kept: KeptRound) -> dict[str, Any]:
-    """Return what the log tells of a round to everybody whom its terms name: not why somebody left it."""
-    left = {step: sorted(departed) for step, departed in kept.departures().items()}
-    return kept.told() | {"departures": left, "sites": list(kept.terms.members)}
 
 
 def _is_due(cohort: CohortConfig, kept: KeptRound) -> bool:

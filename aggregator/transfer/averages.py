@@ -1,14 +1,14 @@
 """Averages of one round of a common training, made at the aggregator from models that it verified."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flwr.serverapp import Grid
 
-from aggregator.rounds.round_store import RoundStore
+from aggregator.rounds.round_store import KeptRound, RoundStore
 from aggregator.transfer.answer import Average
 from aggregator.transfer.fedavg import average_round
-from aggregator.transfer.masked import Masking, agreed_start, masked_average
+from aggregator.transfer.masked import Masking, agreed_start, masked_average, tell_nobody
 from aggregator.transfer.models import ModelFiles
 from federation.errors import ModelError
 from federation.identity import Identity
@@ -44,6 +44,7 @@ class Averager:
         rounds: The aggregator's rounds of secure aggregation.
         job_id: Id of the job.
         patience_s: Seconds that a sum under masks waits for a site in each of its steps.
+        tell: Told of every sum under masks that was opened.
     """
 
     models: ModelFiles
@@ -53,6 +54,7 @@ class Averager:
     rounds: RoundStore
     job_id: str
     patience_s: float
+    tell: Callable[[KeptRound], None] = tell_nobody
 
     def make(self, work: Average, results: Sequence[StepResult]) -> StepResult:
         """Make an average, store it as a model, and return what it is.
@@ -89,7 +91,8 @@ class Averager:
         starts = {who: model.weights for who, model in sent.items()}
         weights = agreed_start(starts) if start is None else start.weights
         step, trained = work.steps[0], frozenset(each.site for each in work.steps)
-        masking = Masking(work.cohort, self.rounds, self.job_id, trained, self.patience_s, self.patience_s)
+        patience = (self.patience_s, self.patience_s)
+        masking = Masking(work.cohort, self.rounds, self.job_id, trained, *patience, self.tell)
         found = masked_average(self.grid, self.aggregator, self.roster, step, weights, masking)
         averaged = signed_average(found.weights, first.normalization, step, self._signer)
         return _Made(averaged, (f"{len(found.contributors)} sites under masks",), found.left_out)

@@ -10,10 +10,12 @@ from flwr.serverapp import Grid
 
 from aggregator import matrix
 from aggregator.config import HubConfig
+from aggregator.jobs.job import TRANSFER
 from aggregator.log.job_record import recorded_job, tell_finished
+from aggregator.log.told import told_of_round
 from aggregator.log.witness import Witnessing
 from aggregator.rounds.round import Asking, RoundResult, ask_every_node
-from aggregator.rounds.round_store import RoundStore
+from aggregator.rounds.round_store import KeptRound, RoundStore
 from aggregator.store import Catalogue
 from aggregator.transfer.answer import Average, Done, site_of
 from aggregator.transfer.averages import Averager
@@ -41,7 +43,7 @@ from federation import distances
 from federation.errors import EmptyCatalogueError, TransferError
 from federation.files import locked
 from federation.identity import Identity
-from federation.log.kinds import TRANSFER
+from federation.log import kinds
 from federation.messages import DONE as ANSWERED
 from federation.transfer.messages import QUERY_ROLL_CALL, QUERY_TRANSFER, RollCallReply, RollCallRequest
 
@@ -54,9 +56,6 @@ _SUM_S, _SLICES = 120.0, 3
 """Seconds that a sum under masks waits for a site, or slices of other work that the site may be at."""
 
 _LOCK = "transfer.lock"
-
-JOB = "transfer"
-"""What the log calls a job that runs a plan."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def run_transfer_job(
     try:
         with locked(hub.catalogue.folder / _LOCK):
             run = _Run(grid, hub, job_id, plan, conditions, aggregator, catalogue)
-            with recorded_job(catalogue, job_id, JOB):
+            with recorded_job(catalogue, job_id, TRANSFER):
                 summary, nodes = run.run()
             Witnessing(grid, aggregator, job_id, hub.roster, catalogue, hub.members).ask(nodes)
             return summary
@@ -261,6 +260,7 @@ class _Run:
             RoundStore.beside(self.hub.catalogue),
             self.job_id,
             max(_SUM_S, _SLICES * self.plan.slice_s),
+            self._tell_opened,
         )
         return Scheduler(
             self.plan,
@@ -274,6 +274,10 @@ class _Run:
             self.conditions.clock,
         )
 
+    def _tell_opened(self, kept: KeptRound) -> None:
+        with self.catalogue.writing() as writer:
+            writer.add_event(kinds.ROUND, self.job_id, **told_of_round(kept))
+
     def _asking(self, message_type: str) -> Asking:
         return Asking(self.grid, self.aggregator, self.job_id, message_type, self.hub.roster)
 
@@ -286,8 +290,8 @@ class _Run:
         absent = tuple(sorted(present.missing))
         summary = TransferSummary(self.plan.name, done, reasons.total(), dict(reasons), absent, outcomes)
         with self.catalogue.writing() as writer:
-            writer.add_event(TRANSFER, self.job_id, **asdict(summary))
-            tell_finished(writer, self.job_id, JOB)
+            writer.add_event(kinds.TRANSFER, self.job_id, **asdict(summary))
+            tell_finished(writer, self.job_id, TRANSFER)
         return summary
 
 

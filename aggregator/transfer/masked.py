@@ -3,12 +3,12 @@
 import secrets
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from flwr.serverapp import Grid
 
-from aggregator.rounds.round_store import RoundStore
+from aggregator.rounds.round_store import KeptRound, RoundStore
 from aggregator.rounds.secure_sum import SumResult, secure_sum
 from federation.errors import ModelError, RosterError, TransferError, VectorError
 from federation.identity import Identity
@@ -44,6 +44,11 @@ class MaskedAverage:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
+def tell_nobody(kept: KeptRound) -> None:
+    """Let the end of a round be known to its own files alone."""
+    del kept
+
+
 @dataclass(frozen=True)
 class Masking:
     """How updates are summed.
@@ -55,6 +60,7 @@ class Masking:
         trained: The sites that trained the round; None: all of the group.
         timeout_s: Seconds for the first step of a sum, in which every node is asked.
         step_timeout_s: Seconds for each later one.
+        tell: Told of every round that was opened, before its sum is made use of.
     """
 
     cohort: str
@@ -63,6 +69,7 @@ class Masking:
     trained: Collection[str] | None = None
     timeout_s: float = 120.0
     step_timeout_s: float = 120.0
+    tell: Callable[[KeptRound], None] = tell_nobody
 
 
 def masked_average(
@@ -107,6 +114,7 @@ def masked_average(
         step_timeout_s=masking.step_timeout_s,
         among=among,
     )
+    masking.tell(found.kept)
     try:
         weights = update.average(found.total, len(found.contributors), start)
     except VectorError as error:

@@ -21,6 +21,11 @@ def say_bytes(n: float) -> str:
     return f"{size:.0f} {unit}" if unit == _UNITS[0] else f"{size:.1f} {unit}"
 
 
+def say_number(n: int, of: str) -> str:
+    """Return how many there are of something."""
+    return f"{n:,} {of}{'' if n == 1 else 's'}"
+
+
 def say_moment(at: float | None) -> str:
     """Return a moment in UTC, to the minute."""
     return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")

@@ -10,8 +10,10 @@ from federation.files import read_file
 from federation.invitation import Invitation
 from federation.node_key import public_text, read_node_key
 from site_agent.bundles import Bundles
+from site_agent.config import SiteConfig
 from site_agent.deployed_site import DeployedSite
 from site_agent.deployment_check.finding import Finding, fail, of_expiry, ok, warn
+from site_agent.hub_log.standing import LogStanding
 from site_agent.membership import kept_membership
 from site_agent.policy import Policy
 from site_agent.state import SiteState
@@ -100,3 +102,13 @@ def check_bundle(site: DeployedSite) -> Finding:
             "ask the operator which version the consortium uses",
         )
     return ok("app bundle", f"{len(approved)} approved")
+
+
+def check_log(config: SiteConfig) -> Finding:
+    """Return whether the hub's log contradicts what the site was shown before."""
+    log = LogStanding.of(config)
+    if log.contradiction:
+        return fail("log", f"the hub is not answered: {log.contradiction}", "fedprint site verify says more")
+    return ok(
+        "log", f"the hub's, verified up to line {log.size}" if log.size else "the hub has shown none yet"
+    )

@@ -12,7 +12,7 @@ UNDECIDED = 3
 
 
 def verify(
-    site: Annotated[Path, typer.Argument(help="The site file.")] = Path("site.toml"),
+    site: Annotated[Path, typer.Argument(help="The site file, or its folder.")] = Path("site.toml"),
     export: Annotated[
         Path | None,
         typer.Option("--export", help="Write the heads that this site was shown, for another one."),

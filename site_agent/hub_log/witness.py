@@ -4,17 +4,16 @@ import logging
 import time
 
 from federation.errors import DeadlineError, FedprintError, LogContradictionError, LogError
-from federation.files import write_atomically
 from federation.log.messages import BEHIND, OMISSION, WitnessReply, WitnessRequest
 from federation.log.tree_head import CoSignedHead, SignedHead
 from federation.log.update import RESTORED, LogUpdate
-from federation.membership import Membership
 from federation.messages import DONE
+from site_agent.deployed_site import DeployedSite
 from site_agent.hub_log.copy import LogCopy
 from site_agent.hub_log.releases import Release, releases_of
 from site_agent.jobs import Site
+from site_agent.membership import accept
 from site_agent.policy import Policy
-from site_agent.site_folder import SiteFolder
 
 log = logging.getLogger("fedprint.site")
 
@@ -137,22 +136,10 @@ def _keep(site: Site, request: WitnessRequest, update: LogUpdate, copy: LogCopy)
 
 
 def _keep_membership(site: Site, request: WitnessRequest) -> None:
-    """Keep the site's membership if it is a newer one; what is wrong with it is told in the site's log."""
+    """Keep the site's membership; what is wrong with it is told in the site's log and hinders nothing."""
     if not request.membership or site.config.hub is None:
         return
     try:
-        path = SiteFolder(site.config.policy_path.parent).membership
-        new = Membership.from_bytes(request.membership, request.job.aggregator)
-        if new.site != site.config.name or new.identity_key != site.identity.public_key:
-            raise LogError(f"the membership that came is that of {new.site} or of another key")
-        if not path.exists() or _serial(path.read_bytes(), request.job.aggregator) < new.serial:
-            write_atomically(path, request.membership)
+        accept(DeployedSite.open(site.config.policy_path.parent), request.membership, time.time())
     except (FedprintError, OSError) as error:
         site.state.record(REFUSED, job=request.job.job_id, code="membership", text=str(error))
-
-
-def _serial(data: bytes, aggregator: str) -> int:
-    try:
-        return Membership.from_bytes(data, aggregator).serial
-    except FedprintError:  # damaged: any membership is better
-        return -1

@@ -20,7 +20,7 @@ from site_agent.ledger.forecast import DAY, MOST_RELEASES, Forecast, forecast
 from site_agent.ledger.moments import day, moment
 from site_agent.ledger.spending import Outlay
 from site_agent.ledger.storage import LedgerFiles
-from site_agent.policy import POLICY_FILE, Policy, TaskPolicy
+from site_agent.policy import Policy, TaskPolicy
 from site_agent.state import SiteState
 
 
@@ -51,7 +51,7 @@ class Overview:
             StoreError: If the site has no signing key yet.
         """
         config, identity = open_site(site_file)
-        policy = Policy.read(site_file.resolve().parent / POLICY_FILE)
+        policy = Policy.read(config.policy_path)
         files = LedgerFiles(config.state)
         with files.locked():
             chain = read_chain(files, identity.public_key)

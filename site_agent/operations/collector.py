@@ -41,6 +41,9 @@ class SiteCollector(PartsCollector):
         if reading.n_waiting is not None:
             text = "App bundles that wait for approval."
             yield families.gauge("fedprint_site_waiting_bundles", text, reading.n_waiting)
+        if reading.log is not None:
+            text = "Whether a hub is not answered because its log contradicts what it showed before."
+            yield families.gauge("fedprint_site_log_contradicted", text, bool(reading.log.contradiction))
         yield families.of_ends(reading.ends or {})
         if reading.processes is not None:
             yield from families.of_processes(reading.processes)

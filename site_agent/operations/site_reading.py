@@ -14,6 +14,7 @@ from federation.operations.processes import Process, read_processes
 from federation.operations.readings import Readings
 from site_agent.config import SiteConfig
 from site_agent.flower.link_status import Link, read_link
+from site_agent.hub_log.standing import LogStanding
 from site_agent.operations.activity import Activity
 from site_agent.operations.activity_reader import ActivityReader
 from site_agent.operations.budget_reading import BudgetLeft, BudgetReader
@@ -34,6 +35,7 @@ class SiteReading:
         budgets: What is spent and left.
         link: Its connection to the hub.
         n_waiting: App bundles that wait for approval.
+        log: How it stands to the hub's log.
         ends: Kind and name → when a certificate or membership ends, Unix time in seconds.
         processes: What the supervisor keeps running.
         disk: Where the folder lies.
@@ -47,6 +49,7 @@ class SiteReading:
     budgets: tuple[BudgetLeft, ...] | None
     link: Link
     n_waiting: int | None
+    log: LogStanding | None
     ends: Mapping[tuple[str, str], float] | None
     processes: tuple[Process, ...] | None
     disk: Disk | None
@@ -63,6 +66,7 @@ class SiteParts:
         activity: What it did.
         budgets: What is spent and left.
         bundles: App bundles that wait for approval.
+        log: How it stands to the hub's log.
         ends: When certificate and membership end.
         processes: What the supervisor keeps running.
         disk: Where the folder lies.
@@ -74,6 +78,7 @@ class SiteParts:
     activity: Part[Activity]
     budgets: Part[tuple[BudgetLeft, ...]]
     bundles: Part[int]
+    log: Part[LogStanding]
     ends: Part[Mapping[tuple[str, str], float]]
     processes: Part[tuple[Process, ...]]
     disk: Part[Disk]
@@ -82,7 +87,8 @@ class SiteParts:
     @property
     def names(self) -> tuple[str, ...]:
         """What the parts are called."""
-        parts = (self.activity, self.budgets, self.bundles, self.ends, self.processes, self.disk)
+        before = (self.activity, self.budgets, self.bundles, self.log)
+        parts = (*before, self.ends, self.processes, self.disk)
         return tuple(part.name for part in parts)
 
     @classmethod
@@ -100,6 +106,7 @@ class SiteParts:
             Part("activity", ActivityReader(SiteState(config.state), tasks).read),
             Part("budgets", BudgetReader(folder.config, clock).read),
             Part("bundles", lambda: _n_bundles(folder.waiting_bundles)),
+            Part("log", lambda: LogStanding.of(config)),
             Part("certificates", lambda: _ends(folder, config.hub)),
             Part("processes", lambda: read_processes(folder.supervisor_status)),
             Part("disk", lambda: Disk.of(folder.path)),
@@ -117,6 +124,7 @@ class SiteParts:
             readings.of(self.budgets),
             read_link(self.folder.link_status, now),
             readings.of(self.bundles),
+            readings.of(self.log),
             readings.of(self.ends),
             readings.of(self.processes),
             readings.of(self.disk),

@@ -15,10 +15,12 @@ from federation.operations.words import (
     say_disk,
     say_expiries,
     say_moment,
+    say_number,
     say_problems,
     say_processes,
 )
 from site_agent.flower.link_status import Link
+from site_agent.hub_log.standing import LogStanding
 from site_agent.operations.activity import JobSeen
 from site_agent.operations.budget_reading import BudgetLeft
 from site_agent.operations.site_reading import SiteReading
@@ -37,6 +39,7 @@ def to_json(reading: SiteReading) -> dict[str, Any]:
         "jobs": [_job_json(job, reading) for job in latest_jobs(reading)],
         "budgets": None if reading.budgets is None else [asdict(budget) for budget in reading.budgets],
         "waiting_bundles": reading.n_waiting,
+        "log": None if reading.log is None else asdict(reading.log),
         "expires": [
             {"what": e.what, "at": e.at, "days": e.days, "urgency": e.urgency.value}
             for e in expiries(reading.ends, reading.at)
@@ -68,10 +71,12 @@ def next_steps(reading: SiteReading) -> Iterator[str]:
     runs = any(process.runs for process in reading.processes or ())
     if reading.hub is None:
         yield "this site belongs to no hub: `fedprint site init INVITATION` begins one that does"
+    elif reading.log is not None and reading.log.contradiction:
+        yield f"the hub is not answered: {reading.log.contradiction}; `fedprint site verify` says more"
     elif not runs:
         yield "`fedprint site serve FOLDER` starts the site"
     elif not reading.link.connected:
-        yield "`fedprint site check site.toml` says what stands between this site and the hub"
+        yield "`fedprint site check FOLDER` says what stands between this site and the hub"
     if reading.disk is not None and not reading.disk.is_enough:
         yield "free space on the disk: nothing can be recorded soon, and then nothing leaves"
     if reading.n_waiting:
@@ -120,11 +125,18 @@ def _told(reading: SiteReading) -> Iterator[tuple[str, str]]:
     if reading.activity is not None:
         known = reading.activity
         last = f", the last one on {say_moment(known.last_sent)}" if known.last_sent else ""
-        yield "sent", f"{known.replies} replies, {say_bytes(known.n_bytes)}{last}"
+        yield "sent", f"{say_number(known.replies, 'message')}, {say_bytes(known.n_bytes)}{last}"
     if reading.n_waiting is not None:
-        yield "waiting", f"{reading.n_waiting} app bundles for approval"
+        yield "waiting", f"{say_number(reading.n_waiting, 'app bundle')} for approval"
+    if reading.log is not None:
+        yield "hub's log", _say_log(reading.log)
     yield "ends", say_expiries(expiries(reading.ends, reading.at))
     yield "disk", say_disk(reading.disk)
+
+
+def _say_log(log: LogStanding) -> str:
+    seen = f"seen up to line {log.size}" if log.size else "not seen yet"
+    return f"{seen}, CONTRADICTED" if log.contradiction else seen
 
 
 def _say_link(link: Link) -> str:

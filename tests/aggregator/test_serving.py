@@ -1,3 +1,4 @@
+import os
 import socket
 import stat
 
@@ -13,7 +14,9 @@ from federation.files import locked
 
 @pytest.fixture
 def folder(tmp_path):
-    return write_hub(tmp_path)
+    before = os.umask(0o077)
+    yield write_hub(tmp_path)
+    os.umask(before)
 
 
 def test_the_superlink_is_started_first_and_jobs_after_it(folder):

@@ -8,7 +8,7 @@ from deploy_tools import DEPLOY, run
 ROOT = DEPLOY.parent
 DOCKER = DEPLOY / "docker"
 COMPOSE = {"hub": DEPLOY / "compose.yaml", "site": DEPLOY / "compose.site.yaml"}
-ONLY_AT_SITES = {"torch", "torchvision", "timm", "opacus", "pydicom", "pillow", "scikit-learn", "tomlkit"}
+ONLY_AT_SITES = {"torch", "torchvision", "timm", "opacus", "pydicom", "pillow", "scikit-learn"}
 
 
 def instructions(text):
@@ -93,7 +93,7 @@ def test_the_hub_needs_what_the_project_needs_less_what_only_sites_import():
 
 def test_an_aggregator_imports_nothing_that_its_image_lacks():
     modules = {"torch": "torch", "PIL": "pillow", "sklearn": "scikit-learn"} | {
-        name: name for name in ("torchvision", "timm", "opacus", "pydicom", "tomlkit")
+        name: name for name in ("torchvision", "timm", "opacus", "pydicom")
     }
     assert set(modules.values()) == ONLY_AT_SITES
     pattern = re.compile(rf"^\s*(?:import|from) ({'|'.join(modules)})\b", re.MULTILINE)

@@ -313,7 +313,7 @@ def test_a_damaged_kept_sketch_is_made_again(again):
 def test_a_full_disk_while_storing_is_one_error_and_the_old_catalogue_stays_readable(again, monkeypatch):
     before = tasks(again.parent / "run" / "catalogue.sqlite")
     monkeypatch.setattr(
-        "aggregator.store._configure",
+        "aggregator.database._configure_file",
         lambda connection, _record: connection.execute("PRAGMA max_page_count = 1"),
     )
     file = again.parent / "anna.npz"

@@ -111,9 +111,9 @@ def replies(sent):
     return [Envelope.from_record(Envelope.kind_of(record), record) for record in records]
 
 
-def test_only_answers_to_roll_calls_and_steps_leave_a_site(finished):
+def test_only_answers_to_roll_calls_steps_and_the_log_leave_a_site(finished):
     said = replies(finished[1])
-    assert {each.kind for each in said} == {"roll-call-reply", "transfer-reply"}
+    assert {each.kind for each in said} == {"roll-call-reply", "transfer-reply", "witness-reply"}
     assert {name for each in said for name in each.blobs} == {"model"}
     keys = {key for each in said if each.kind == "transfer-reply" for key in each.body}
     assert keys == {"site", "job_id", "nonce", "step_id", "state", "progress", "result"}
@@ -152,7 +152,7 @@ def test_a_plan_that_is_done_asks_no_site_for_a_step(there):
     before = begun(there)
     sent = run_transfer(prepare_transfer(there / "plan.toml"), record=True).sent
     assert begun(there) == before
-    assert {each.message.metadata.message_type for each in sent} <= {"query.roll_call"}
+    assert {each.message.metadata.message_type for each in sent} <= {"query.roll_call", "query.witness"}
 
 
 def test_a_site_that_takes_no_part_fails_alone(tmp_path, fedprint):

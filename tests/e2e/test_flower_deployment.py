@@ -33,7 +33,7 @@ from site_agent.transfer.turn import BEGUN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-PATIENCE_S = 180
+PATIENCE_S = 300
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +189,9 @@ def test_a_real_superlink_and_supernodes_fill_the_catalogue(tmp_path, superlink)
     values = matrix.read(catalogue, catalogue.latest_space(), "js").values
     assert values[0, 0] == pytest.approx(0, abs=1e-10)
     assert values[0, 1] > 0.001
+    for site in prepared.site_files:
+        (witnessed,) = events(site, "log-witnessed")
+        assert witnessed["job"] == "job-1"
     stated = {e.fingerprint.key: e.fingerprint.privacy for e in catalogue.entries(catalogue.latest_space())}
     assert stated["anna/digits"].is_exact
     assert 0.99 < stated["bern/digits"].eps <= 1

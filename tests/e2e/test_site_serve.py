@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from flower_hub import SITE_APP, Hub, environment, free_port, kill_group, wait_until
-from loose_cable import LooseCable
 from served_site import Authority, public_node_key, write_site
+from tcp_proxy import TcpProxy
 from typer.testing import CliRunner
 
 from deploy.cli import app as command_line
@@ -69,7 +69,7 @@ def hub(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cable(hub):
     """Return what connects the site to the hub."""
-    cable = LooseCable(hub.port)
+    cable = TcpProxy(hub.port)
     yield cable
     cable.close()
 

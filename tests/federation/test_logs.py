@@ -130,6 +130,12 @@ def test_requests_that_succeed_are_not_logged_and_refused_ones_are(lines):
     assert [line["text"] for line in lines()] == ['10.0.0.7:5000 - "POST /v1/control/start HTTP/1.1" 403']
 
 
+def test_lines_without_text_are_left_out(lines):
+    logging.getLogger("flwr").info("")
+    logging.getLogger("flwr").info("here")
+    assert [line["text"] for line in lines()] == ["here"]
+
+
 def test_what_a_stranger_sends_cannot_speak_to_a_terminal_or_begin_a_line(stream):
     logs.configure("superlink", json=False, stream=stream)
     try:

@@ -80,3 +80,14 @@ def test_a_request_that_comes_back_is_no_reply(identity):
     request = FingerprintRequest(job, make_space(), SamplingPlan(None)).to_record(identity)
     with pytest.raises(MessageError, match="expected a reply"):
         SiteReply.from_record(request, {"st-anna": identity.public_key}, job)
+
+
+@pytest.mark.parametrize("text", ["/data/patient-0815.png is broken", "", "DONE", "a" * 41])
+def test_text_in_place_of_a_code_is_refused(identity, text):
+    job = make_job()
+    for told in (
+        replace(reply(identity, job), code=text),
+        replace(reply(identity, job), results=(TaskResult("t", text),)),
+    ):
+        with pytest.raises(MessageError, match="malformed"):
+            SiteReply.from_record(told.to_record(identity), {"st-anna": identity.public_key}, job)

@@ -33,6 +33,7 @@ from federation.space import Space
 from site_agent import jobs
 from site_agent.client_app import REFUSED
 from site_agent.client_app import app as client_app
+from site_agent.events import SENT
 from site_agent.jobs import Site, fingerprint_tasks
 from site_agent.local_ranking import rank_locally
 
@@ -167,8 +168,9 @@ def test_an_aggregator_that_the_site_does_not_list_gets_one_code_and_no_work_is_
         REPLY_KEY.open(message.content), {"anna": anna.identity.public_key}, request.job
     )
     assert (reply.code, reply.results) == ("policy", ())
-    (event,) = [e for e in anna.state.events() if e.get("job") == "job-7"]
+    event, sent = [e for e in anna.state.events() if e.get("job") == "job-7"]
     assert (event["event"], event["code"]) == ("refused", "policy")
+    assert sent["event"] == SENT
     assert stranger.public_key in event["text"]
 
 
@@ -220,21 +222,27 @@ def test_a_request_that_is_not_sealed_is_answered_with_a_code_only(prepared, ask
 def test_a_request_that_is_sealed_for_other_sites_gets_one_code_and_no_work_is_done(
     prepared, asked, hub, monkeypatch
 ):
-    monkeypatch.setattr(jobs, "sketch_once", lambda *_: pytest.fail("sketched"))
+    sketched = []
+    monkeypatch.setattr(jobs, "sketch_once", lambda *told: sketched.append(told))
     others = tuple(Identity(name, Ed25519PrivateKey.generate()).public_key for name in ("dora", "emil"))
     reply = answer(seal_request(asked().to_record(hub), others), {"site-config": str(prepared.site_files[0])})
+    assert sketched == []
+    assert reply.has_error()
     assert (reply.error.code, reply.error.reason) == (REFUSED, "seal")
 
 
 def test_a_request_that_another_site_sealed_again_is_refused(prepared, asked, hub, monkeypatch):
     """Anna may read what she is asked, and cannot have bern answer it."""
-    monkeypatch.setattr(jobs, "sketch_once", lambda *_: pytest.fail("sketched"))
+    sketched = []
+    monkeypatch.setattr(jobs, "sketch_once", lambda *told: sketched.append(told))
     bern = Site.open(prepared.site_files[1])
     handed_on = seal_request(asked().to_record(hub), (bern.identity.public_key,))
     reply = answer(handed_on, {"site-config": str(prepared.site_files[1])})
+    assert sketched == []
+    assert reply.has_error()
     assert (reply.error.code, reply.error.reason) == (REFUSED, "seal")
-    message = answer(sealed(asked(), hub), {"site-config": str(prepared.site_files[0])})
-    assert message.has_content()
+    answer(sealed(asked("job-13"), hub), {"site-config": str(prepared.site_files[0])})
+    assert len(sketched) == 1  # who is addressed works
 
 
 def test_a_request_that_names_no_key_for_the_reply_gets_none(prepared, asked, hub):

@@ -41,6 +41,11 @@ def site(tmp_path):
     return tmp_path / "site" / "site.toml"
 
 
+def test_a_site_is_named_by_its_file_or_its_folder(site):
+    assert SiteConfig.read(site.parent) == SiteConfig.read(site)
+    assert run("ledger", "show", site.parent).stdout == run("ledger", "show", site).stdout
+
+
 def test_init_writes_files_that_our_own_readers_accept_once_filled_in(tmp_path):
     result = run("init", tmp_path / "st-anna")
     config = SiteConfig.read(tmp_path / "st-anna" / "site.toml")

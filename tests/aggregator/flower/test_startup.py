@@ -48,7 +48,8 @@ def test_a_secret_that_is_none_is_refused(folder, content):
 
 
 def test_a_state_database_that_others_can_read_is_refused(folder):
-    folder.flower_state.touch(0o644)
+    folder.flower_state.touch()
+    folder.flower_state.chmod(0o644)
     with pytest.raises(DeploymentError, match="state database"):
         check(folder)
 

@@ -7,9 +7,9 @@ from federation.errors import UnknownNameError
 
 
 @pytest.fixture
-def queue(tmp_path):
+def queue(place):
     ticks = iter(range(100))
-    catalogue = Catalogue(tmp_path / "catalogue.sqlite", create=True)
+    catalogue = Catalogue(place, create=True)
     yield JobQueue(catalogue, clock=lambda: float(next(ticks)))
     catalogue.close()
 

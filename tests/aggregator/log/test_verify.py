@@ -6,9 +6,10 @@ import re
 import pytest
 import sqlalchemy as sa
 from factories import make_fingerprint, make_identity, make_space
+from memberships import membership, put
 
 from aggregator import outcome_table, schema
-from aggregator.log.agreement import disagreements
+from aggregator.log.agreement import disagreements, untold_members
 from aggregator.log.heads import keep_witness, sign_head
 from aggregator.log.proofs import prove
 from aggregator.log.told import told_of
@@ -26,8 +27,8 @@ OUTCOME = Outcome("pretraining", "auroc", 0, "anna/t", "bern/t", 0.7, 0.6)
 
 
 @pytest.fixture
-def catalogue(tmp_path):
-    store = Catalogue(tmp_path / "catalogue.sqlite", create=True)
+def catalogue(place, tmp_path):
+    store = Catalogue(place, create=True)
     hub, anna = make_identity("hub", tmp_path), make_identity("anna", tmp_path)
     fingerprints = [make_fingerprint(anna, task, SPACE, seed=i) for i, task in enumerate("ttu")]
     with store.writing() as writer:
@@ -101,6 +102,9 @@ EVENT, NODE = schema.event, schema.log_node
         (sa.delete(EVENT).where(EVENT.c.leaf_index == 4), "some were removed"),
         (sa.delete(EVENT).where(EVENT.c.leaf_index == 2), "stored as number 3, expected 2"),
         (sa.update(EVENT).where(EVENT.c.leaf_index == 0).values(leaf_index=9), "stored as number 9"),
+        (sa.text("UPDATE event SET leaf = 'words' WHERE leaf_index = 0"), "entry 0 is damaged"),
+        (sa.text("UPDATE log_node SET hash = 7 WHERE level = 1"), "level 1, position 0 of the tree is wrong"),
+        (sa.text("UPDATE log_head SET content = '[]'"), "a signed head is damaged"),
         (sa.update(EVENT).where(EVENT.c.leaf_index == 0).values(kind="missing"), "beside it are not its own"),
         (sa.update(EVENT).where(EVENT.c.leaf_index == 0).values(job_id="job-9"), "beside it are not its own"),
         (sa.update(schema.log_size).values(size=9), "says that it has 9"),
@@ -117,6 +121,18 @@ def test_what_was_moved_removed_or_added_is_found(catalogue, statement, text):
     findings = " / ".join(wrong(catalogue))
     assert findings
     assert re.search(text, findings), findings
+
+
+def test_a_membership_that_nobody_decided_about_is_found(tmp_path, catalogue):
+    hub = make_identity("hub", tmp_path)
+    for site, serial in (("anna", 1), ("bern", 2)):
+        put(tmp_path / "members", membership(hub, site=site, serial=serial, valid_from=0, valid_until=2**33))
+    with catalogue.writing() as writer:
+        writer.add_event("approved", "", site="anna", serial=1)
+        writer.add_event("approved", "", site="bern", serial=1)
+    entries = catalogue.read(verify_log).entries
+    found = list(untold_members(tmp_path / "members", hub.public_key, entries))
+    assert found == ["membership 2 of site bern counts, and the log does not tell of it"]
 
 
 FINGERPRINT, OUTCOME_TABLE = schema.fingerprint, schema.outcome

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from factories import make_fingerprint, make_identity, make_space
+from memberships import membership, put, revoke
 from observed import fetch, observed_hub, one, samples, say_what_runs, served
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -15,6 +16,7 @@ from aggregator.operations.collector import HubCollector
 from aggregator.operations.hub_reading import HubParts
 from aggregator.operations.server import main, observatory, readiness
 from aggregator.store import Catalogue
+from federation.identity import Identity
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -92,6 +94,20 @@ def test_certificates_say_when_they_end(hub):
     for name in ("server", "ca"):
         left = one(found, "fedprint_expires_timestamp_seconds", kind="certificate", name=name) - time.time()
         assert left > 30 * DAY
+
+
+def test_members_say_when_they_end_unless_they_are_out(hub):
+    key = Identity.load("Chests", hub.key)
+    for site in ("anna", "bern"):
+        put(hub.members, membership(site=site, consortium="Chests", valid_until=int(NOW + 9 * DAY), hub=key))
+    revoke(hub.members, "bern", 1, hub=key)
+    found = metrics(hub)
+    assert one(found, "fedprint_hub_members", standing="revoked") == 1
+    ends = {
+        dict(key[1:])["name"]: value for key, value in found.items() if key[0].startswith("fedprint_expires")
+    }
+    assert ends["anna"] == NOW + 9 * DAY
+    assert "bern" not in ends
 
 
 def break_catalogue(hub):

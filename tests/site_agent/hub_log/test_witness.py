@@ -13,6 +13,7 @@ from federation.log.tree_head import SignedHead
 from federation.log.update import LoggedEntry
 from federation.messages import DONE
 from site_agent.hub_log.copy import require_undisputed
+from site_agent.hub_log.standing import LogStanding
 from site_agent.hub_log.witness import answer_witness
 
 CONTRADICTION = "log-contradiction"
@@ -104,6 +105,8 @@ def test_a_log_that_shrank_or_was_rewritten_is_a_contradiction(tmp_path, hub, an
     assert problem in event["text"]
     assert "restored from an older backup" in event["text"]
     assert anna.copy.size == 3
+    standing = LogStanding.of(anna.site.config)
+    assert (standing.size, problem in standing.contradiction) == (3, True)
     # From now on the honest log is refused as well, until a person has looked.
     hub.tell()
     assert hub.show(anna).code == CONTRADICTION

@@ -103,14 +103,14 @@ def test_a_site_that_does_not_run_is_told_to_and_one_without_connection_to_check
     say_what_runs(SiteFolder(site.folder).supervisor_status, supernode=0)
     connect(site, connected=False)
     assert "the cable is out" in shown(site)
-    assert next_steps(site)[0].startswith("`fedprint site check site.toml`")
+    assert next_steps(site)[0].startswith("`fedprint site check FOLDER`")
     connect(site)
     assert "connected since" in shown(site)
 
 
 def test_bundles_that_wait_are_a_next_step(site):
     write_atomically(SiteFolder(site.folder).waiting_bundles / f"{'a' * 64}.fab", b"x")
-    assert "1 app bundles for approval" in shown(site)
+    assert "1 app bundle for approval" in shown(site)
     assert "`fedprint site approve FOLDER` shows the app bundles that wait, and what changed" in next_steps(
         site
     )
