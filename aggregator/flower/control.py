@@ -1,7 +1,7 @@
 """The hub's client of Flower's Control API at the operator port: runs and registered nodes.
 
-Speaks Flower's protobuf messages over HTTP and shows the operator's token. Whether a run came to its end is
-always asked for; no exit status or stream is believed.
+Speaks Flower's protobuf messages over HTTP and proves that it holds the operator's token. Whether a run came
+to its end is always asked for; no exit status or stream is believed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +25,7 @@ from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 
+from aggregator.flower.operator_proof import HEADER, proof
 from aggregator.flower.secrets import read_secret
 from aggregator.hub_folder import HubFolder
 from aggregator.serve_config import ServeConfig
@@ -89,7 +90,7 @@ class Control:
 
     def __init__(self, port: int, token: str) -> None:
         self._client = ControlHttpClient(
-            f"http://127.0.0.1:{port}", interceptors=[_ShowingToken(token)], timeout=_TIMEOUT_S
+            f"http://127.0.0.1:{port}", interceptors=[_ProvingToken(token)], timeout=_TIMEOUT_S
         )
 
     @classmethod
@@ -178,15 +179,16 @@ class Control:
             self._client.UnregisterNode(UnregisterNodeRequest(node_id=node.node_id))
 
 
-class _ShowingToken:
-    """Adds the operator's token to every request."""
+class _ProvingToken:
+    """Adds to every request the proof that it comes from who holds the operator's token."""
 
     def __init__(self, token: str) -> None:
-        self._value = f"Bearer {token}"
+        self._token = token
 
     def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
-        """Pass a request on with the token."""
-        context.request.headers["authorization"] = self._value
+        """Pass a request on with the proof."""
+        request = context.request
+        request.headers[HEADER] = proof(self._token, request.method, request.url.path, request.content)
         return call_next(context)
 
 

@@ -6,7 +6,7 @@ peer: a proxy on the same host lends its own to everybody.
 """
 
 import asyncio
-import hmac
+import hashlib
 import json
 import logging
 import re
@@ -14,6 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
+
+from aggregator.flower.operator_proof import HEADER, proven_body
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -149,17 +151,18 @@ class PublicDoor:
 
 
 class OperatorDoor:
-    """Lets the hub's own processes through to the runtime endpoints, and who shows the token to the rest.
+    """Lets the hub's own processes through to the runtime endpoints, and who holds the token to the rest.
 
     The runtime endpoints ask for secrets of their own. Sites have no business here.
 
     Args:
         app: What lies behind.
-        token: What an operator shows as ``Authorization: Bearer TOKEN``.
+        token: What an operator proves to hold (``aggregator.flower.operator_proof``).
+        maximum_body: Most bytes of one request.
     """
 
-    def __init__(self, app: App, token: str) -> None:
-        self._app, self._expected = app, f"Bearer {token}".encode()
+    def __init__(self, app: App, token: str, maximum_body: int = MAXIMUM_BODY) -> None:
+        self._app, self._token, self._maximum = app, token, maximum_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -167,17 +170,42 @@ class OperatorDoor:
             await _pass_lifespan(self._app, scope, receive, send)
         elif not _is_plain_host(scope) or _FLEET.fullmatch(scope["path"]):
             await _refuse(scope, send, 403, "sites are not served here")
-        elif not self._is_open(scope["path"]) and not self._shows_token(scope):
-            await _refuse(scope, send, 401, "the operator's token is missing or wrong")
-        else:
+        elif self._is_open(scope["path"]):
             await self._app(scope, receive, send)
+        else:
+            await self._pass_operator(scope, receive, send)
+
+    async def _pass_operator(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body of who holds the token, and pass it on if it is the one that was meant."""
+        shown = list(_headers(scope, HEADER.encode()))
+        value = shown[0].decode("ascii", "replace") if len(shown) == 1 else ""
+        digest = proven_body(self._token, scope["method"], scope["path"], value)
+        body = await self._body(receive) if digest else b""
+        if not digest or hashlib.sha256(body).hexdigest() != digest:
+            await _refuse(scope, send, 401, "the proof that an operator asks is missing or wrong")
+        else:
+            await self._app(scope, _once(body, receive), send)
+
+    async def _body(self, receive: Receive) -> bytes:
+        """Return a body; of one that is too large only the beginning."""
+        body, more = b"", True
+        while more and len(body) <= self._maximum:
+            event = await receive()
+            body, more = body + event.get("body", b""), event.get("more_body", False)
+        return body
 
     def _is_open(self, path: str) -> bool:
         return path == _HEALTH or bool(_RUNTIME.fullmatch(path))
 
-    def _shows_token(self, scope: Scope) -> bool:
-        shown = list(_headers(scope, b"authorization"))
-        return len(shown) == 1 and hmac.compare_digest(shown[0], self._expected)
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    """Return what gives a body that was read already, and then whatever else comes."""
+    events = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Event:
+        return events.pop() if events else await receive()
+
+    return again
 
 
 def _headers(scope: Scope, name: bytes) -> Iterable[bytes]:

@@ -34,6 +34,7 @@ from aggregator.flower.startup import check_startup
 from aggregator.hub_folder import HubFolder
 from aggregator.serve_config import ServeConfig
 from federation import logs
+from federation.app_bundle import bundle_hash
 from federation.config_file import read_config
 from federation.errors import DeploymentError, FedprintError
 from federation.files import read_file
@@ -87,6 +88,23 @@ def _let_keys_return() -> None:
     state.SqlLinkState.delete_node = delete_node
 
 
+def _run_only_our_app() -> None:
+    """Let no run begin but of the installed fedprint's own bundle: its code would run here, as the hub."""
+    state = import_module("flwr.server.superlink.linkstate.sql_linkstate")
+    create = state.SqlLinkState.create_run
+    if getattr(create, "runs_only_our_app", False):
+        return
+
+    def create_run(self: Any, fab_id: Any, fab_version: Any, fab_hash: Any, *more: Any, **named: Any) -> int:
+        if fab_hash != bundle_hash():
+            raise ValueError("another app than that of the installed fedprint")
+        run_id: int = create(self, fab_id, fab_version, fab_hash, *more, **named)
+        return run_id
+
+    create_run.runs_only_our_app = True  # type: ignore[attr-defined]
+    state.SqlLinkState.create_run = create_run
+
+
 def build_app(folder: HubFolder, serve: ServeConfig) -> FastAPI:
     """Return Flower's app with everything switched on that guards it.
 
@@ -95,6 +113,7 @@ def build_app(folder: HubFolder, serve: ServeConfig) -> FastAPI:
         StoreError: If a file cannot be read.
     """
     _let_keys_return()
+    _run_only_our_app()
     config_type = import_module("flwr.superlink.config_loader").SuperLinkLifespanConfig
     accounts = import_module("flwr.superlink.auth_plugin").NoOpControlAuthnPlugin
     lifespan = import_module("flwr.superlink.cli.flower_superlink").SuperLinkLifespan

@@ -74,3 +74,8 @@ def test_an_unguarded_folder_is_not_served(folder):
     folder.server_key.chmod(0o640)
     with pytest.raises(DeploymentError, match="can be read or changed by others"):
         serve_hub(folder)
+
+
+def test_nothing_is_imported_from_the_working_directory(folder):
+    """Where somebody types ``serve``, others may be able to put files."""
+    assert all("-P" in program.command for program in prepare(folder))

@@ -1,10 +1,12 @@
 import asyncio
 import logging
+import time
 
 import pytest
 
 from aggregator.flower import doors
 from aggregator.flower.doors import AT_ONCE, OperatorDoor, PublicDoor
+from aggregator.flower.operator_proof import proof
 
 TOKEN = "f" * 64
 NODE = (b"flwr-public-key", b"key of a node")
@@ -49,8 +51,8 @@ def operator():
     return OperatorDoor(reading_app, TOKEN)
 
 
-def bearer(token):
-    return (b"authorization", f"Bearer {token}".encode())
+def proven(token, path, body=b"", method="POST", now=None):
+    return (b"fedprint-proof", proof(token, method, path, body, now).encode())
 
 
 def test_sites_reach_fleet_endpoints_and_everybody_the_health_endpoint(public):
@@ -109,12 +111,45 @@ def test_a_request_that_turns_out_too_large_is_dropped(public):
     assert answer(public, "/v1/fleet/push-object", body=[b"x" * 60, b"x" * 40]) == 200
 
 
-def test_operators_need_the_whole_token_once(operator):
+def test_operators_prove_once_that_they_hold_the_whole_token(operator):
     path = "/v1/control/start-run"
-    assert answer(operator, path) == 401
-    assert answer(operator, path, headers=[bearer(TOKEN[:-1])]) == 401
-    assert answer(operator, path, headers=[bearer(TOKEN), bearer(TOKEN)]) == 401
-    assert answer(operator, path, headers=[bearer(TOKEN)]) == 200
+    assert answer(operator, path, headers=[]) == 401
+    assert answer(operator, path, headers=[proven(TOKEN[:-1], path)]) == 401
+    assert answer(operator, path, headers=[proven(TOKEN, path), proven(TOKEN, path)]) == 401
+    assert answer(operator, path, headers=[proven(TOKEN, path)]) == 200
+    assert answer(operator, path, headers=[(b"authorization", f"Bearer {TOKEN}".encode())]) == 401
+
+
+def test_a_proof_serves_for_one_request_and_a_while(operator):
+    path, now = "/v1/control/start-run", time.time()
+    assert answer(operator, path, headers=[proven(TOKEN, path, b"run")], body=(b"r", b"un")) == 200
+    assert answer(operator, path, headers=[proven(TOKEN, path, b"run")], body=(b"another",)) == 401
+    assert answer(operator, path, headers=[proven(TOKEN, path, b"run")], body=(b"run", b"x" * 2**25)) == 401
+    assert answer(operator, "/v1/control/list-runs", headers=[proven(TOKEN, path)]) == 401
+    assert answer(operator, path, headers=[proven(TOKEN, path, method="GET")]) == 401
+    for age in (-70, 70):
+        assert answer(operator, path, headers=[proven(TOKEN, path, now=now - age)]) == 401
+
+
+@pytest.mark.parametrize("value", [b"", b"Fedprint-HMAC", b"Fedprint-HMAC x y z", b"\xff", b"a b c d e f"])
+def test_nonsense_in_the_place_of_a_proof_is_refused(operator, value):
+    assert answer(operator, "/v1/control/start-run", headers=[(b"fedprint-proof", value)]) == 401
+
+
+def test_what_is_behind_the_door_gets_the_whole_body():
+    seen = []
+
+    async def keeping_app(scope, receive, send):
+        seen.append((await receive())["body"])
+        await reading_app(scope, _nothing_more, send)
+
+    async def _nothing_more():
+        return {"type": "http.disconnect"}
+
+    path = "/v1/control/start-run"
+    door = OperatorDoor(keeping_app, TOKEN)
+    assert answer(door, path, headers=[proven(TOKEN, path, b"start")], body=(b"st", b"", b"art")) == 200
+    assert seen == [b"start"]
 
 
 def test_the_hubs_own_processes_bring_secrets_of_their_own(operator):
@@ -123,7 +158,9 @@ def test_the_hubs_own_processes_bring_secrets_of_their_own(operator):
 
 
 def test_sites_have_no_business_at_the_operators_door(operator):
-    assert answer(operator, "/v1/fleet/pull-messages", headers=[bearer(TOKEN)]) == 403
+    assert (
+        answer(operator, "/v1/fleet/pull-messages", headers=[proven(TOKEN, "/v1/fleet/pull-messages")]) == 403
+    )
 
 
 def test_web_sockets_are_closed(public):

@@ -1,5 +1,6 @@
 """What the guard expects of Flower's private names; fails loudly when Flower is upgraded."""
 
+import inspect
 import sqlite3
 import tomllib
 from dataclasses import fields
@@ -89,6 +90,15 @@ def test_the_public_listener_speaks_tls_and_the_operators_is_on_loopback(app, fo
     assert operator.config.host == "127.0.0.1"
     assert not public.config.proxy_headers
     assert not operator.config.proxy_headers
+
+
+def test_runs_are_created_where_the_guard_looks_at_their_app():
+    state = import_module("flwr.server.superlink.linkstate.sql_linkstate").SqlLinkState
+    assert state.create_run.runs_only_our_app
+    abstract = import_module("flwr.server.superlink.linkstate").LinkState
+    named = list(inspect.signature(abstract.create_run).parameters)
+    assert named[:4] == ["self", "fab_id", "fab_version", "fab_hash"]
+    assert "state.create_run(" in source_of("flwr.superlink.servicer.control.control_handlers")
 
 
 def test_flower_reads_what_it_is_told_by_environment(folder):

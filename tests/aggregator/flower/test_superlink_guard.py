@@ -4,9 +4,11 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,15 @@ from memberships import NODE_KEY
 
 from aggregator.config import HubConfig
 from aggregator.flower.control import Control
-from federation.app_bundle import build_bundle
+from aggregator.flower.operator_proof import proof
+from federation.app_bundle import build_bundle, bundle_bytes
 from federation.config_file import read_config
 from federation.errors import DeploymentError
 from federation.node_key import pem_of_public_text
 from federation.supervisor import EX_CONFIG
 
 PATIENCE_S = 90
+TOKEN = "f" * 64
 CLOSED = (
     "/v1/control/start-run",
     "/v1/control/list-runs",
@@ -165,7 +169,34 @@ def test_the_operators_port_asks_for_its_token(link):
         assert link.operator(path) == 401
         assert link.operator(path, Authorization="Bearer " + "0" * 64) == 401
     token = link.folder.operator_token.read_text()
-    assert link.operator("/docs", "GET", Authorization=f"Bearer {token}") == 200
+    assert link.operator("/docs", "GET", Authorization=f"Bearer {token}") == 401
+    assert link.operator("/docs", "GET", Fedprint_Proof=proof(token, "GET", "/docs", b"")) == 200
+
+
+def test_who_listens_in_the_superlinks_place_is_not_shown_the_token():
+    """Any user of the machine can listen at the operator's port while the SuperLink is down."""
+    with socket.create_server(("127.0.0.1", 0)) as impostor:
+        asking = threading.Thread(target=ask_impostor, args=(impostor.getsockname()[1],))
+        asking.start()
+        connection, _ = impostor.accept()
+        with connection:
+            heard = connection.recv(65_536)
+        asking.join()
+    assert b"/v1/control/list-nodes" in heard
+    assert TOKEN.encode() not in heard
+
+
+def ask_impostor(port):
+    with Control(port, TOKEN) as control, suppress(DeploymentError):
+        control.nodes()
+
+
+def test_no_app_but_ours_is_run_even_for_who_holds_the_token(link, control, monkeypatch):
+    """The code of an app would run at the hub, as its user."""
+    monkeypatch.setattr("aggregator.flower.control.bundle_bytes", lambda: bundle_bytes() + b"more")
+    with pytest.raises(DeploymentError, match="refused to start a run: status 4") as raised:
+        control.start_run({})
+    assert "401" not in raised.value.problem
 
 
 def test_the_operators_port_serves_no_site(link):
