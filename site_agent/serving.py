@@ -37,6 +37,7 @@ def serve_site(folder: SiteFolder, *, json_logs: bool = False) -> int:
         DeploymentError: If the same site is served already.
         ConfigError: If something would leave the site unguarded.
     """
+    os.umask(0o077)  # logs, unpacked apps and Flower's files are nobody else's
     config = check_readiness(folder)
     with _the_only_one(folder):
         write_atomically(folder.superexec_secret, secrets.token_bytes(_SECRET_BYTES))
