@@ -8,7 +8,6 @@ transport does not bind a reply to the site that sent it.
 
 import hmac
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from flwr.app import RecordDict
 from federation.envelope import Envelope
 from federation.errors import FedprintError, MessageError
 from federation.identity import Identity
+from federation.reply_words import check_tasks, stated_code, stated_task
 from federation.sampling import SamplingPlan
 from federation.space import Space
 
@@ -27,9 +27,6 @@ QUERY_LISTEN = "query.listen"
 
 DONE = "done"
 WITHHELD = "withheld"
-
-CODE = re.compile(r"[a-z0-9-]{1,40}")
-"""What a code looks like; text in its place may hold anything, and is not kept."""
 
 _SPACE, _REPLY = "space", "reply"
 
@@ -218,15 +215,12 @@ class SiteReply:
     def _unverified(cls, envelope: Envelope) -> "SiteReply":
         body, blobs = envelope.body, envelope.blobs
         results = tuple(
-            TaskResult(str(r["task"]), _code(r["code"]), blobs.get(r["task"], b"")) for r in body["results"]
+            TaskResult(stated_task(r["task"]), stated_code(r["code"]), blobs.get(r["task"], b""))
+            for r in body["results"]
         )
-        return cls(str(body["site"]), str(body["job_id"]), str(body["nonce"]), results, _code(body["code"]))
-
-
-def _code(stated: object) -> str:
-    if not isinstance(stated, str) or not CODE.fullmatch(stated):
-        raise ValueError("what should be a code is none")
-    return stated
+        check_tasks([result.task for result in results])
+        code = stated_code(body["code"])
+        return cls(str(body["site"]), str(body["job_id"]), str(body["nonce"]), results, code)
 
 
 def _space_and_sampling(envelope: Envelope) -> tuple[Space, SamplingPlan]:

@@ -15,6 +15,7 @@ from federation.envelope import Envelope
 from federation.errors import MessageError
 from federation.identity import Identity
 from federation.messages import DONE, JobHeader, attributed_reply, malformed, signed_request
+from federation.reply_words import stated_code
 from federation.secagg.messages import (
     Advertisement,
     Confirmation,
@@ -197,7 +198,8 @@ class StepReply:
         with malformed("a reply"):
             body = envelope.body
             same = (str(body["round"]), str(body["step"])) == (round_id, step)
-            reply = cls(str(body["site"]), job.job_id, job.nonce, round_id, step, code=str(body["code"]))
+            code = stated_code(body["code"])
+            reply = cls(str(body["site"]), job.job_id, job.nonce, round_id, step, code=code)
         if not same:
             raise MessageError(f"the reply of site {reply.site} answers another request")
         with malformed("a reply"):

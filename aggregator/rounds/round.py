@@ -12,7 +12,8 @@ from flwr.serverapp import Grid
 
 from federation.errors import FedprintError
 from federation.identity import Identity
-from federation.messages import CODE, JobHeader, Request, SiteReply
+from federation.messages import JobHeader, Request, SiteReply
+from federation.reply_words import CODE
 from federation.sealed_record import ReplyKey, seal_request
 
 log = logging.getLogger("fedprint.hub")
@@ -20,7 +21,6 @@ log = logging.getLogger("fedprint.hub")
 NO_REPLY = "no-reply"
 INVALID_REPLY = "invalid-reply"
 FAILED = "failed"
-
 _LONGEST_POLL_S, _SHORTEST_POLL_S = 0.2, 0.005
 _NODES_GRACE_S = 30.0
 

@@ -24,7 +24,8 @@ from federation.errors import (
     StoreError,
 )
 from federation.identity import Identity
-from federation.messages import CODE, DONE
+from federation.messages import DONE
+from federation.reply_words import CODE
 from federation.round_messages import (
     ADVERTISE,
     CONFIRM,

@@ -10,6 +10,7 @@ from federation.envelope import Envelope
 from federation.identity import Identity
 from federation.log.update import LogUpdate
 from federation.messages import DONE, JobHeader, attributed_reply, malformed, signed_request
+from federation.reply_words import stated_code
 
 QUERY_WITNESS = "query.witness"
 
@@ -18,6 +19,7 @@ BEHIND = "log-behind"
 OMISSION = "log-omission"
 """Code of a site that misses an entry about what it released in the job."""
 
+_MOST_ENTRIES = 2**53
 _UPDATE, _MEMBERSHIP = "update", "membership"
 
 
@@ -95,5 +97,7 @@ class WitnessReply:
         """
         body = attributed_reply(cls.kind, record, roster, job).body
         with malformed("a witness's reply"):
-            size, signature = int(body["size"]), bytes.fromhex(body["signature"])
-            return cls(str(body["site"]), job.job_id, job.nonce, str(body["code"]), size, signature)
+            size, signature = body["size"], bytes.fromhex(body["signature"])
+            if not isinstance(size, int) or not 0 <= size < _MOST_ENTRIES:
+                raise ValueError("the size of a log is none")
+            return cls(str(body["site"]), job.job_id, job.nonce, stated_code(body["code"]), size, signature)

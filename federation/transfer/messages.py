@@ -16,6 +16,7 @@ from federation.envelope import Envelope
 from federation.errors import MessageError
 from federation.identity import Identity
 from federation.messages import DONE, JobHeader, attributed_reply, malformed, signed_request
+from federation.reply_words import check_tasks, stated_code, stated_task
 from federation.transfer.result import Progress, StepResult
 from federation.transfer.step import Step, step_from_json
 
@@ -144,7 +145,8 @@ class RollCallReply:
         body = envelope.body
         with malformed("a reply to a roll call"):
             offers = tuple(_offer(offer) for offer in body["offers"])
-            return cls(str(body["site"]), job.job_id, job.nonce, offers, str(body["code"]))
+            check_tasks([offer.task for offer in offers])
+            return cls(str(body["site"]), job.job_id, job.nonce, offers, stated_code(body["code"]))
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class TransferReply:
                 job.job_id,
                 job.nonce,
                 str(body["step_id"]),
-                str(body["state"]),
+                stated_code(body["state"]),
                 None if progress is None else Progress.model_validate(progress),
                 None if result is None else StepResult.model_validate(result),
                 model,
@@ -226,5 +228,6 @@ def _offer(table: Mapping[str, object]) -> Offer:
     lists = ("models_to", "networks")
     if not all(isinstance(stated[name], str) for name in texts) or not isinstance(stated["measured"], bool):
         raise ValueError("an offer is malformed")
+    stated_task(stated["task"])
     words = {name: tuple(str(item) for item in list(stated[name])) for name in lists}  # type: ignore[call-overload]
     return Offer(**(stated | words))  # type: ignore[arg-type]

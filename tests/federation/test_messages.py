@@ -45,6 +45,23 @@ def test_a_reply_in_another_sites_name_is_refused(identity, tmp_path):
         SiteReply.from_record(forged, {"st-anna": identity.public_key, "liar": liar.public_key}, job)
 
 
+@pytest.mark.parametrize(
+    "results",
+    [
+        (TaskResult("t", "\x1b[2J no code"),),
+        (TaskResult("../t", DONE),),
+        (TaskResult("t", DONE), TaskResult("t", DONE)),
+        tuple(TaskResult(f"t{k}", DONE) for k in range(2000)),
+    ],
+)
+def test_a_reply_with_texts_or_without_end_is_refused(identity, results):
+    """What a site says is logged for good and shown on the operator's terminal."""
+    job = make_job()
+    sent = SiteReply(identity.name, job.job_id, job.nonce, results).to_record(identity)
+    with pytest.raises(MessageError, match="malformed"):
+        SiteReply.from_record(sent, {"st-anna": identity.public_key}, job)
+
+
 def test_a_reply_of_an_unknown_site_is_refused(identity):
     with pytest.raises(MessageError, match="unknown site 'st-anna'"):
         SiteReply.from_record(reply(identity, make_job()).to_record(identity), {}, make_job())
