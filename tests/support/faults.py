@@ -39,11 +39,14 @@ class Case:
     Args:
         consortium: Who takes part.
         tasks: What they work on.
+        jobs: Ids of the jobs, in order.
+        told: Why jobs were not complete.
     """
 
     consortium: Consortium
     tasks: tuple[Task, ...]
     jobs: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     _before: dict[str, int] = field(default_factory=dict)
     _rounds: set[Path] = field(default_factory=set)
 
@@ -68,7 +71,7 @@ class Case:
         Returns:
             The reasons that were given meanwhile; empty where the job came through by itself.
         """
-        reasons: list[str] = []
+        reasons = self.told
         for _ in range(_ASKED_AGAIN):
             job = self.consortium.ended(self.jobs[-1])
             if job.state != DONE:

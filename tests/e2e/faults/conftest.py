@@ -90,8 +90,12 @@ def small_disks(served, disks):
 
 
 @pytest.fixture
-def case_of(served, number):
-    """Begin a case of fingerprints: open at one site, private at the others; or pooled at all of them."""
+def case_of(served, number, record_property):
+    """Begin a case of fingerprints: open at one site, private at the others; or pooled at all of them.
+
+    What its jobs told is noted for ``--junitxml``.
+    """
+    begun = []
 
     def begin(*, pooled=False, fresh=False):
         n = next(number)
@@ -104,6 +108,9 @@ def case_of(served, number):
                 Task(f"private-{n}", "private", SITES[1:], seed),
             )
         served.offer(*tasks)
-        return Case(served, tasks)
+        begun.append(Case(served, tasks))
+        return begun[-1]
 
-    return begin
+    yield begin
+    for case in begun:
+        record_property("told", "; ".join(case.told) or "nothing")
