@@ -11,7 +11,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, chdir, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,7 +225,8 @@ class Consortium:
         said = command("site", "init", invitation, "--folder", place.folder.path, "--yes")
         number = re.search(r"(\d{5} ){5}\d{5}", said)[0]
         enrolment = place.folder.enrolment(name)
-        command("hub", "approve", enrolment, "--fingerprint", number, "--yes", "--folder", self.hub.path)
+        with chdir(self.path):  # where the command leaves the membership
+            command("hub", "approve", enrolment, "--fingerprint", number, "--yes", "--folder", self.hub.path)
         self.accept(place)
         runtime_port, metrics_port = free_ports(2)
 
