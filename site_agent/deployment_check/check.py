@@ -11,7 +11,13 @@ from site_agent.deployed_site import DeployedSite
 from site_agent.deployment_check.connection import Clock, check_connection
 from site_agent.deployment_check.finding import Finding, State, fail, ok
 from site_agent.deployment_check.machine import check_machine
-from site_agent.deployment_check.papers import check_bundle, check_keys, check_membership, check_policy
+from site_agent.deployment_check.papers import (
+    check_bundle,
+    check_keys,
+    check_link,
+    check_membership,
+    check_policy,
+)
 
 
 def check_deployment(
@@ -37,6 +43,7 @@ def check_deployment(
         lambda: iter([check_keys(site)]),
         lambda: iter([check_policy(site, config.policy_path)]),
         lambda: iter([check_membership(site, clock())]),
+        lambda: check_link(site, clock()),
         lambda: iter([check_bundle(site)]),
         lambda: _data(data),
     )
