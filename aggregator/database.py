@@ -131,7 +131,8 @@ def _require_file(place: CataloguePlace) -> None:
     if not place.is_on_server and not place.file.is_file():
         raise StoreError(
             f"there is no catalogue at {place}",
-            remedy="run `fedprint demo` or `fedprint simulate` first, or name another with --catalogue",
+            remedy="`fedprint hub serve`, `fedprint simulate` and `fedprint demo` begin one; or name another "
+            "with --catalogue",
         )
 
 

@@ -65,6 +65,17 @@ def place(hub: OperatedHub, site: str) -> Path:
     return hub.folder.invitations / f"{site}.json"
 
 
+def open_invitations(folder: Path, now: float) -> dict[str, int]:
+    """Return the sites whose invitation can still be answered, and the Unix time at which it expires.
+
+    Args:
+        folder: The hub's invitations.
+        now: Unix time in seconds.
+    """
+    kept = [KeptInvitation.read(path) for path in sorted(folder.glob("[!.]*.json"))]
+    return {each.site: each.expires for each in kept if each.is_open(now)}
+
+
 def invite(
     hub: OperatedHub, site: str, bundle: str, now: float, *, days: int = DAYS_VALID, again: bool = False
 ) -> Invitation:

@@ -121,12 +121,12 @@ def approve(
 
 def members(folder: FolderOption = _HERE, as_json: JsonOption = False) -> None:
     """List who belongs to the consortium, until when, and who was invited."""
+    from aggregator.invitations import open_invitations
     from aggregator.members import list_members
-    from aggregator.requests_text import open_invitations
 
     hub, now = OperatedHub.open(folder), time.time()
     listed = list(list_members(hub.members.folder, hub.identity.public_key, now))
-    invited = open_invitations(hub, now)
+    invited = open_invitations(hub.folder.invitations, now)
     if as_json:
         told = [_told(member, now) for member in listed]
         print_json({"consortium": hub.config.consortium, "members": told, "invited": invited})

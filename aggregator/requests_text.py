@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 
 from aggregator.enrolling import Candidate
-from aggregator.invitations import KeptInvitation
-from aggregator.operated_hub import OperatedHub
 from federation.enrolment import Rotation
 
 
@@ -21,12 +19,6 @@ def described(candidate: Candidate) -> Iterator[str]:
     yield from _changes(candidate)
     yield "telephone the hospital; both sides must see the same number:"
     yield f"  {candidate.compared.number}"
-
-
-def open_invitations(hub: OperatedHub, now: float) -> dict[str, int]:
-    """Return the sites whose invitation can still be answered, and the Unix time at which it expires."""
-    kept = [KeptInvitation.read(path) for path in sorted(hub.folder.invitations.glob("[!.]*.json"))]
-    return {each.site: each.expires for each in kept if each.is_open(now)}
 
 
 def _changes(candidate: Candidate) -> Iterator[str]:

@@ -40,7 +40,7 @@ def init(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(help="With an invitation: where the site keeps its files; by default ./SITE."),
+        typer.Option("--folder", "-f", help="With an invitation: its place for files; by default ./SITE."),
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Approve the installed version's app bundle without asking.")

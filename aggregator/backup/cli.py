@@ -47,7 +47,7 @@ def restore(
     console.print(
         "[yellow]before you serve:[/yellow] stop the hub that this is a copy of. What was logged after the "
         "backup is gone, and every site that has seen it will report a log that shrank: tell the sites "
-        "before, with the reason"
+        "before, with the reason. Who was revoked after it is a member again: `fedprint hub revoke` them anew"
     )
 
 

@@ -65,7 +65,13 @@ def run(
     hub, queue = _open(folder)
     job = queue.ask(kind, _arguments(hub, kind, plan, cohort, retry_failed))
     if wait:
-        job = _waited(queue, job, _reporter(folder, as_json=as_json))
+        try:
+            job = _waited(queue, job, _reporter(folder, as_json=as_json))
+        except KeyboardInterrupt:
+            typer.echo(
+                f"job {job.job_id} stays in the queue without you; `fedprint hub jobs` shows it", err=True
+            )
+            raise
     if as_json:
         print_json(told(job))
     if job.state == FAILED:

@@ -8,6 +8,7 @@ from pathlib import Path
 from aggregator.catalogue_place import CataloguePlace
 from aggregator.config import HubConfig
 from aggregator.hub_folder import HubFolder
+from aggregator.invitations import open_invitations
 from aggregator.members import Member, Standing, list_members
 from aggregator.operations.catalogue_reading import CatalogueReading, read_catalogue
 from aggregator.store import Catalogue
@@ -29,6 +30,7 @@ class HubReading:
         consortium: Name of the consortium.
         catalogue: Jobs and fingerprints.
         members: Everybody who has or had a membership.
+        invited: Sites whose invitation can still be answered.
         certificates: Name → when it ends, Unix time in seconds.
         processes: What the supervisor keeps running.
         disk: Where the folder lies.
@@ -39,6 +41,7 @@ class HubReading:
     consortium: str
     catalogue: CatalogueReading | None
     members: tuple[Member, ...] | None
+    invited: tuple[str, ...] | None
     certificates: Mapping[str, float] | None
     processes: tuple[Process, ...] | None
     disk: Disk | None
@@ -65,6 +68,7 @@ class HubParts:
         consortium: Name of the consortium.
         catalogue: Jobs and fingerprints.
         members: Everybody who has or had a membership.
+        invited: Sites whose invitation can still be answered.
         certificates: When certificates end.
         processes: What the supervisor keeps running.
         disk: Where the folder lies.
@@ -75,6 +79,7 @@ class HubParts:
     consortium: str
     catalogue: Part[CatalogueReading]
     members: Part[tuple[Member, ...]]
+    invited: Part[tuple[str, ...]]
     certificates: Part[Mapping[str, float]]
     processes: Part[tuple[Process, ...]]
     disk: Part[Disk]
@@ -83,7 +88,7 @@ class HubParts:
     @property
     def names(self) -> tuple[str, ...]:
         """What the parts are called."""
-        parts = (self.catalogue, self.members, self.certificates, self.processes, self.disk)
+        parts = (self.catalogue, self.members, self.invited, self.certificates, self.processes, self.disk)
         return tuple(part.name for part in parts)
 
     @classmethod
@@ -101,6 +106,7 @@ class HubParts:
             config.consortium,
             Part("catalogue", lambda: _catalogue(config.catalogue.within(base))),
             Part("members", lambda: _members(base, config, clock())),
+            Part("invitations", lambda: tuple(open_invitations(folder.invitations, clock()))),
             Part("certificates", lambda: _certificates(folder)),
             Part("processes", lambda: read_processes(folder.supervisor_status)),
             Part("disk", lambda: Disk.of(folder.path)),
@@ -115,6 +121,7 @@ class HubParts:
             self.consortium,
             readings.of(self.catalogue),
             readings.of(self.members),
+            readings.of(self.invited),
             readings.of(self.certificates),
             readings.of(self.processes),
             readings.of(self.disk),

@@ -78,7 +78,10 @@ def _renewals(reading: HubReading) -> Iterator[str]:
 
 
 def _about_jobs(reading: HubReading) -> Iterator[str]:
-    if reading.members is not None and not reading.members:
+    if reading.invited and not reading.members:
+        answers = ", ".join(f"{site}.enrolment.json" for site in reading.invited)
+        yield f"`fedprint hub approve FILE` lets a hospital in, once its answer has come: {answers}"
+    elif reading.members is not None and not reading.members:
         yield "`fedprint hub invite SITE` invites the first hospital"
     elif reading.catalogue is not None and not reading.catalogue.jobs:
         yield "`fedprint hub run fingerprint` asks the sites for fingerprints"

@@ -14,6 +14,7 @@ from site_agent.deployment_check.machine import check_machine
 from site_agent.deployment_check.papers import (
     check_bundle,
     check_keys,
+    check_link,
     check_log,
     check_membership,
     check_policy,
@@ -43,6 +44,7 @@ def check_deployment(
         lambda: iter([check_keys(site)]),
         lambda: iter([check_policy(site, config.policy_path)]),
         lambda: iter([check_membership(site, clock())]),
+        lambda: check_link(site, clock()),
         lambda: iter([check_bundle(site)]),
         lambda: iter([check_log(config)]),
         lambda: _data(data),

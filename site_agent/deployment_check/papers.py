@@ -1,6 +1,7 @@
 """Whether keys, policy, membership and app bundle of a site are in order."""
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from federation.app_bundle import bundle_hash
@@ -9,10 +10,13 @@ from federation.expiry import expiry_of
 from federation.files import read_file
 from federation.invitation import Invitation
 from federation.node_key import public_text, read_node_key
+from federation.space import Space
+from federation.trust import TrustMode
 from site_agent.bundles import Bundles
 from site_agent.config import SiteConfig
 from site_agent.deployed_site import DeployedSite
 from site_agent.deployment_check.finding import Finding, fail, of_expiry, ok, warn
+from site_agent.flower.link_status import read_link
 from site_agent.hub_log.standing import LogStanding
 from site_agent.membership import kept_membership
 from site_agent.policy import Policy
@@ -47,7 +51,7 @@ def _is_open(path: Path) -> bool:
 
 
 def check_policy(site: DeployedSite, path: Path) -> Finding:
-    """Return whether the policy answers the hub."""
+    """Return whether the policy answers the hub, in the space of its invitation."""
     try:
         policy = Policy.read(path)
         policy.check_aggregator(site.hub.public_key)
@@ -57,7 +61,19 @@ def check_policy(site: DeployedSite, path: Path) -> Finding:
         return warn(
             "policy", "it names no task, so nothing leaves", "name your tasks in policy.toml if some shall"
         )
+    try:
+        _check_space(site, policy)
+    except FedprintError as error:
+        return warn("policy", f"in the space of the invitation nothing leaves: {error.problem}", error.remedy)
     return ok("policy", f"it answers {site.hub.consortium} and names {', '.join(sorted(policy.tasks))}")
+
+
+def _check_space(site: DeployedSite, policy: Policy) -> None:
+    """Raise unless all tasks that may leave may do so in the space that the invitation carried."""
+    space = Space.from_bytes(read_file(site.folder.space, "space"))
+    for name, table in policy.tasks.items():
+        if set(table.modes) != {TrustMode.LISTEN}:
+            policy.task(name).check_request(space, site.hub.public_key)
 
 
 def check_membership(site: DeployedSite, now: float) -> Finding:
@@ -84,6 +100,14 @@ def check_membership(site: DeployedSite, now: float) -> Finding:
         return fail("membership", "it begins in the future", "set this machine's clock (NTP)")
     ends = expiry_of("the membership", membership.valid_until, now)
     return of_expiry("membership", ends, "ask the operator: fedprint hub renew")
+
+
+def check_link(site: DeployedSite, now: float) -> Iterator[Finding]:
+    """Yield why a site that is served has no connection to its hub."""
+    link = read_link(site.folder.link_status, now)
+    if link.is_kept(now) and not link.connected and link.last_error:
+        why, _, remedy = link.last_error.partition(" → ")
+        yield fail("connection", why, remedy)
 
 
 def check_bundle(site: DeployedSite) -> Finding:

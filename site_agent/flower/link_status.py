@@ -36,6 +36,10 @@ class Link:
     waiting_bundles: int = 0
     updated: float = 0.0
 
+    def is_kept(self, now: float) -> bool:
+        """Return whether a process keeps the connection, or tries to."""
+        return now - self.updated <= _STALE_S
+
 
 class LinkStatus:
     """Writes what changes, and every half minute that the writer is alive.
@@ -95,6 +99,6 @@ def read_link(path: Path, now: float) -> Link:
         link = Link(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return Link(last_error="fedprint site serve has not run here yet")
-    if now - link.updated <= _STALE_S:
+    if link.is_kept(now):
         return link
     return replace(link, connected=False, since=link.updated)

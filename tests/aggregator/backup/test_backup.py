@@ -318,7 +318,9 @@ def test_the_commands_say_what_they_did_and_warn_of_what_restoring_means(hub, tm
         return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False).output
 
     assert "consortium C, 3 fingerprints" in run("backup", tmp_path / "b.tar", "--folder", hub.folder)
-    assert "report a log that shrank" in run("restore", tmp_path / "b.tar", tmp_path / "new")
+    said = run("restore", tmp_path / "b.tar", tmp_path / "new")
+    assert "report a log that shrank" in said
+    assert "revoked after it is a member again" in said
     assert "is up to date" in run("migrate", "--catalogue", tmp_path / "new" / "hub.toml")
 
 

@@ -64,6 +64,16 @@ def test_a_failed_job_is_an_error_with_its_reason(folder, monkeypatch):
     assert "the disk is full" in str(error)
 
 
+def test_who_stops_waiting_is_told_that_the_job_goes_on(folder, monkeypatch):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aggregator.jobs.cli.time.sleep", interrupt)
+    said = hub(folder, "run", "fingerprint").output
+    (job,) = queue_of(folder).list()
+    assert f"job {job.job_id} stays in the queue without you" in said
+
+
 def test_jobs_are_listed_with_their_ends(folder):
     assert "nothing was asked" in hub(folder, "jobs").stdout
     hub(folder, "run", "fingerprint", "--no-wait")

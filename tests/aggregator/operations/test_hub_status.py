@@ -3,6 +3,7 @@ import time
 
 import pytest
 from observed import observed_hub, say_what_runs
+from onboarded import Guests, founded
 from typer.testing import CliRunner
 
 from aggregator.jobs.queue import JobQueue
@@ -87,3 +88,15 @@ def test_a_catalogue_alone_has_a_status_too(hub):
     JobQueue(Catalogue(catalogue)).ask("fingerprint", job_id="job-1")
     assert "1 waiting" in shown("--catalogue", catalogue)
     assert json.loads(shown("--catalogue", catalogue, "--json"))["waiting"] == 1
+
+
+def test_a_hub_that_waits_for_answers_names_them(tmp_path):
+    hub = founded(tmp_path / "hub")
+    Guests(hub, tmp_path).invited("anna", time.time())
+    assert any("anna.enrolment.json" in step for step in next_steps(hub.folder))
+    assert not any("invites the first hospital" in step for step in next_steps(hub.folder))
+
+
+def test_a_hub_that_never_served_is_told_to(tmp_path):
+    text = shown(founded(tmp_path / "hub").folder.path)
+    assert "`fedprint hub serve`, `fedprint simulate` and `fedprint demo` begin one" in text

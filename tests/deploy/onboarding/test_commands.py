@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from deploy.cli import app
 from federation.errors import ConfigError, EnrolmentError
 from site_agent.deployment_check.check import is_ready
+from site_agent.flower.link_status import LinkStatus
+from site_agent.site_folder import SiteFolder
 
 
 @pytest.fixture
@@ -176,6 +178,25 @@ def test_a_membership_that_ends_soon_is_warned_of(served, desk):
 def test_a_site_whose_keys_are_lost_is_told_so(served):
     (served.parent / "state" / "identity.key").unlink()
     assert findings(served, 1)["keys"]["state"] == "fail"
+
+
+def test_a_policy_that_forbids_the_sketches_of_the_space_is_warned_of(served):
+    policy = served.parent / "policy.toml"
+    policy.write_text(re.sub(r"^sketches = \[.*\]", 'sketches = ["moments"]', policy.read_text(), flags=re.M))
+    found = findings(served, 0)["policy"]
+    assert found["state"] == "warn"
+    assert "the policy does not allow sketches of kind" in found["text"]
+    assert "sketches" in found["remedy"]
+
+
+def test_a_site_that_the_hub_refuses_is_told_so(served):
+    link = LinkStatus(SiteFolder(served.parent).link_status)
+    link.lost("the hub does not accept this site's node key → telephone the operator")
+    found = findings(served, 1)["connection"]
+    assert found["text"] == "the hub does not accept this site's node key"
+    assert found["remedy"] == "telephone the operator"
+    link.connected()
+    assert "connection" not in findings(served, 0)
 
 
 def test_a_site_without_a_hub_has_no_findings():
