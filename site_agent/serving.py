@@ -2,13 +2,16 @@
 
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from federation import logs
+from federation.canonical import sha256_hex
 from federation.errors import BusyError, DeploymentError
-from federation.files import locked, write_atomically
+from federation.files import locked, read_file, write_atomically
+from federation.node_key import public_text, read_node_key
 from federation.supervisor import Program, Supervisor
 from site_agent.config import SiteConfig
 from site_agent.flower.environment import for_flower
@@ -69,10 +72,28 @@ def programs(folder: SiteFolder, config: SiteConfig, json_logs: bool) -> tuple[P
 def _the_only_one(folder: SiteFolder) -> Iterator[None]:
     """Two SuperNodes with one key would take each other's messages."""
     try:
-        with locked(folder.flower / "serve.lock", wait=False):
+        with locked(folder.flower / "serve.lock", wait=False), _the_only_copy(folder):
             yield
     except BusyError as error:
         raise DeploymentError(
             f"the site in {folder.path} is served already",
             remedy="stop the other `fedprint site serve` first",
         ) from error
+
+
+@contextmanager
+def _the_only_copy(folder: SiteFolder) -> Iterator[None]:
+    """Keep copies of the folder from being served on this machine: two ledgers would spend one budget twice.
+
+    The kernel gives a name of the abstract namespace to one process, and takes it back however that ends.
+    """
+    key = public_text(read_node_key(read_file(folder.node_key, "node key")))
+    with socket.socket(socket.AF_UNIX) as name:
+        try:
+            name.bind(f"\0fedprint site {sha256_hex(key.encode())}")
+        except OSError as error:
+            raise DeploymentError(
+                f"a copy of the site in {folder.path} is served on this machine already",
+                remedy="serve a site from one folder: a copy's ledger does not know what the other spends",
+            ) from error
+        yield

@@ -103,7 +103,7 @@ EVENT, NODE = schema.event, schema.log_node
         (sa.delete(EVENT).where(EVENT.c.leaf_index == 2), "stored as number 3, expected 2"),
         (sa.update(EVENT).where(EVENT.c.leaf_index == 0).values(leaf_index=9), "stored as number 9"),
         (sa.text("UPDATE event SET leaf = 'words' WHERE leaf_index = 0"), "entry 0 is damaged"),
-        (sa.update(NODE).where(NODE.c.level == 1).values(hash=b"7"), "level 1, position 0 of the tree is wrong"),
+        (sa.update(NODE).where(NODE.c.level == 1).values(hash=b"7"), "position 0 of the tree is wrong"),
         (sa.text("UPDATE log_head SET content = '[]'"), "a signed head is damaged"),
         (sa.update(EVENT).where(EVENT.c.leaf_index == 0).values(kind="missing"), "beside it are not its own"),
         (sa.update(EVENT).where(EVENT.c.leaf_index == 0).values(job_id="job-9"), "beside it are not its own"),
