@@ -51,6 +51,20 @@ class KeptUpdate:
         """Return the head as the site of a name and public key co-signed it."""
         return CoSignedHead(self.signed, site, key, self.signature)
 
+    def require_unchanged(self, site: Identity) -> None:
+        """Raise unless aggregator and site both signed the head as it is kept.
+
+        Raises:
+            LogError: If one of them did not; what came was verified, so the file was changed since.
+        """
+        try:
+            self.cosigned(site.name, site.public_key).verify()
+        except FedprintError as error:
+            raise LogError(
+                f"the copy of the log of size {self.signed.size} was changed or damaged at this site",
+                remedy="restore the site's folder from a backup; `fedprint site verify` says what is wrong",
+            ) from error
+
     def to_bytes(self) -> bytes:
         """Return the content of its file."""
         told = {"at": self.at, "job": self.job_id, "signature": self.signature.hex()}

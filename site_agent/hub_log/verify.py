@@ -12,6 +12,8 @@ from federation.log.tree_head import SignedHead, log_id, short_form
 from site_agent.hub_log.copy import KeptUpdate, LogCopy
 from site_agent.hub_log.releases import releases_of
 
+_SINCE = "; it was right when it came: its file was changed or damaged since, at this site"
+
 
 @dataclass(frozen=True)
 class VerifiedCopy:
@@ -96,7 +98,7 @@ def _chain(copy: LogCopy, updates: Iterable[KeptUpdate], site: Identity) -> Iter
             kept.update.verify(known)
             kept.cosigned(site.name, site.public_key).verify()
         except FedprintError as error:
-            yield f"{what}: {error.problem}"
+            yield f"{what}: {error.problem}{_SINCE}"
         if log_id(kept.signed.key) != copy.folder.name:
             yield f"{what} is one of another log"
         if known is not None and kept.signed.head.timestamp <= known.head.timestamp:

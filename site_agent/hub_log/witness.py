@@ -46,6 +46,8 @@ def _witnessed(site: Site, request: WitnessRequest, copy: LogCopy) -> tuple[byte
     with copy.alone():
         copy.require_undisputed()
         last = copy.last()
+        if last is not None:
+            last.require_unchanged(site.identity)
         try:
             leads_on = verify_next(update, last.signed if last else None)
         except LogContradictionError as error:

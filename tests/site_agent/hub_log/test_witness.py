@@ -234,3 +234,13 @@ def test_a_damaged_copy_signs_nothing(hub, anna):
     next(anna.copy.folder.glob("0*.json")).write_text("{}")
     hub.tell()
     assert hub.show(anna).code == "log"
+
+
+def test_damage_at_the_site_accuses_nobody(hub, anna):
+    hub.tell("accepted")
+    hub.show(anna)
+    anna.edit(lambda value: value.update(signature="00" * 64))
+    hub.tell("accepted")
+    assert hub.show(anna).code == "log"
+    assert anna.copy.contradiction() is None
+    assert "was changed or damaged at this site" in anna.events("log-refused")[0]["text"]
