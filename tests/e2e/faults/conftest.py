@@ -10,6 +10,7 @@ from small_disks import SmallDisks
 from tcp_proxy import TcpProxy
 
 from aggregator.config import HubConfig
+from federation.operations.disk import LEAST_FREE
 
 
 def pytest_collection_modifyitems(config, items):
@@ -38,8 +39,9 @@ def founded(tmp_path_factory):
 def disks(founded):
     """Give the hub and one site small disks, where this user may."""
     found = SmallDisks(founded.path)
+    megabytes = LEAST_FREE // 2**20 + 128  # a hub with less takes nothing in
     for name in ("hub", "bern"):
-        found.move(name, 256)
+        found.move(name, megabytes)
     yield found
     founded.stop()
     found.close()
