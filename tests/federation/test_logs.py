@@ -79,10 +79,13 @@ def test_a_code_can_be_given(lines):
     assert lines()[0]["code"] == "deadline"
 
 
-def test_a_line_stays_one_line_whatever_it_says(lines):
-    logging.getLogger("fedprint.hub").info("first\nsecond\u2028third \udcff %s", "x")
-    (line,) = lines()
-    assert line["text"].startswith("first\nsecond")
+def test_a_line_stays_one_line_whatever_it_says():
+    said = "first\nsecond\u2028third \udcff %s"
+    line = logs.JsonLines("runner", "").format(
+        logging.LogRecord("fedprint.hub", logging.INFO, "", 0, said, ("x",), None)
+    )
+    assert line.encode("utf-8").count(b"\n") == 0
+    assert json.loads(line)["text"].startswith("first\nsecond")
 
 
 def test_a_message_that_does_not_fit_its_arguments_is_still_written():
