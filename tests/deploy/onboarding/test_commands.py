@@ -147,7 +147,7 @@ def test_a_site_that_is_ready_is_told_so_line_by_line(served):
     assert failed == set()
     assert set(found) == {
         *("network", "identity", "certificate", "clock", "disk", "GPU", "keys", "policy"),
-        *("membership", "app bundle", "data of t"),
+        *("membership", "app bundle", "log", "data of t"),
     }
     text = fp("site", "check", served.parent)
     assert "ok    keys: only their owner can read them" in text
