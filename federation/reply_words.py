@@ -12,6 +12,9 @@ from federation.names import check_name
 CODE = re.compile(r"[a-z0-9-]{1,40}")
 """What a code looks like, as the ``code`` of every error of fedprint does."""
 
+CRASHED, UNAVAILABLE = "crashed", "unavailable"
+"""What a node says for a process that died over a message, and where it could not be reached."""
+
 MOST_TASKS = 1000
 """Tasks of one site that a reply may speak of."""
 

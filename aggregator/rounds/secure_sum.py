@@ -25,7 +25,7 @@ from federation.errors import (
 )
 from federation.identity import Identity
 from federation.messages import DONE
-from federation.reply_words import CODE
+from federation.reply_words import CODE, CRASHED, UNAVAILABLE
 from federation.round_messages import (
     ADVERTISE,
     CONFIRM,
@@ -50,7 +50,9 @@ Waiting: TypeAlias = Advertising | Later
 _ASKS: Mapping[type[Waiting], str] = {
     Advertising: ADVERTISE, Sharing: SHARE, Masking: MASK, Confirming: CONFIRM, Revealing: UNMASK,
 }  # fmt: skip
-_PASSING = frozenset({NO_REPLY, FAILED, FedprintError.code, StoreError.code, DeadlineError.code})
+_PASSING = frozenset(
+    {NO_REPLY, FAILED, CRASHED, UNAVAILABLE, FedprintError.code, StoreError.code, DeadlineError.code}
+)
 """Reasons that may be gone when a site is asked again."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from federation import reply_words
 from federation.errors import FedprintError
 
 INTERNAL = "internal"
@@ -11,9 +12,9 @@ NOT_LOADED, RAISED, NODE_UNAVAILABLE, NOT_APPROVED, CRASHED = 1, 2, 5, 7, 8
 _REASONS = {
     NOT_LOADED: "app-not-loaded",
     RAISED: INTERNAL,
-    NODE_UNAVAILABLE: "unavailable",
+    NODE_UNAVAILABLE: reply_words.UNAVAILABLE,
     NOT_APPROVED: "bundle-not-approved",
-    CRASHED: "crashed",
+    CRASHED: reply_words.CRASHED,
 }
 
 

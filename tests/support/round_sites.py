@@ -225,6 +225,11 @@ def run(
     return ended
 
 
+def dying_with(code: str) -> Fault:
+    """The process of the site dies, and its node says so in a word."""
+    return lambda site, message, reply: Message(Error(8, code), reply_to=message)
+
+
 def unreachable(site, message, _reply):
     """The node is gone."""
     return Message(Error(100, "node unavailable"), reply_to=message)

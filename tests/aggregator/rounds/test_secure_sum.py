@@ -13,6 +13,7 @@ from round_sites import (
     Mortal,
     RoundSite,
     cohort,
+    dying_with,
     hanging,
     raising,
     refusing,
@@ -27,6 +28,7 @@ from sealed_wire import opened
 from aggregator.rounds import secure_sum as module
 from aggregator.rounds.round_store import ABANDONED, FINISHED, OPENED, RoundStore
 from federation.errors import CohortTooSmallError, RoundError, ShareError, StoreError
+from federation.reply_words import CRASHED, UNAVAILABLE
 from federation.round_messages import ADVERTISE, CONFIRM, MASK, SHARE, STEPS, UNMASK
 from federation.secagg.messages import Advertisement, MaskedInput, Unmasking
 
@@ -80,6 +82,19 @@ def test_a_round_waits_for_sites_that_may_only_be_late(tmp_path, step):
     assert statuses(tmp_path) == [step]
     for site in sites:
         site.faults = {}
+    second = run(sites, terms_for(sites, OTHER_ID), tmp_path, job_id="job-2")
+    assert np.array_equal(second.result.total, total(sites))
+    assert second.result.terms.round_id == "0" * 32
+
+
+@pytest.mark.parametrize("code", [CRASHED, UNAVAILABLE])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_round_waits_for_a_site_whose_process_died_since_the_others_have_paid(tmp_path, step, code):
+    sites = cohort(3, s1={step: dying_with(code)})
+    first = run(sites, terms_for(sites), tmp_path)
+    assert isinstance(first.error, CohortTooSmallError)
+    assert statuses(tmp_path) == [step]
+    sites[1].faults = {}
     second = run(sites, terms_for(sites, OTHER_ID), tmp_path, job_id="job-2")
     assert np.array_equal(second.result.total, total(sites))
     assert second.result.terms.round_id == "0" * 32
